@@ -1,0 +1,1 @@
+"""How fast Timber is beside asyncpg, SQLAlchemy Core and the SQLAlchemy ORM: ``python -m benchmarks``."""

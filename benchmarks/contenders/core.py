@@ -1,0 +1,199 @@
+"""SQLAlchemy Core: an AsyncEngine and statements that are built once."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from uuid_utils.compat import uuid7
+
+from benchmarks.contenders import POOL_SIZE
+from benchmarks.contenders.tables import RESEARCH, SESSIONS
+from benchmarks.rows import Change, Criteria, Plan, SessionSummary, Values, Visit
+from timber import ResearchDTO, SessionDTO
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy import URL
+
+_LIVE = SESSIONS.c.deleted_at.is_(None)
+
+GET = select(SESSIONS).where(SESSIONS.c.id == bindparam("id"), _LIVE)
+LIST = (
+    select(SESSIONS)
+    .where(SESSIONS.c.user_id == bindparam("user_id"), _LIVE)
+    .order_by(SESSIONS.c.created_at.desc())
+    .limit(20)
+)
+FILTER = (
+    select(SESSIONS)
+    .where(
+        SESSIONS.c.user_id == bindparam("user_id"),
+        SESSIONS.c.status.in_(bindparam("statuses", expanding=True)),
+        SESSIONS.c.created_at.between(bindparam("since"), bindparam("until")),
+        SESSIONS.c.metadata.contains(bindparam("metadata", type_=SESSIONS.c.metadata.type)),
+        _LIVE,
+    )
+    .order_by(SESSIONS.c.created_at.desc())
+    .limit(50)
+)
+JOIN = (
+    select(
+        SESSIONS.c.id,
+        SESSIONS.c.user_id,
+        SESSIONS.c.session_type,
+        SESSIONS.c.status,
+        SESSIONS.c.created_at,
+        func.count(RESEARCH.c.id).label("research_count"),
+    )
+    .select_from(
+        SESSIONS.outerjoin(
+            RESEARCH, (RESEARCH.c.session_id == SESSIONS.c.id) & RESEARCH.c.deleted_at.is_(None)
+        )
+    )
+    .where(SESSIONS.c.user_id == bindparam("user_id"), _LIVE)
+    .group_by(SESSIONS.c.id)
+    .order_by(SESSIONS.c.created_at.desc())
+    .limit(20)
+)
+INSERT = insert(SESSIONS).returning(SESSIONS)
+INSERT_MANY = insert(SESSIONS)
+UPDATE = (
+    update(SESSIONS)
+    .where(SESSIONS.c.id == bindparam("session_id"), _LIVE)
+    .values(
+        metadata=bindparam("new_metadata"),
+        version=SESSIONS.c.version + 1,
+        updated_at=bindparam("now"),
+    )
+    .returning(SESSIONS)
+)
+DELETE = delete(SESSIONS).where(SESSIONS.c.id == bindparam("session_id"))
+OWNER = select(SESSIONS.c.user_id).where(SESSIONS.c.id == bindparam("id"), _LIVE)
+INSERT_RESEARCH = insert(RESEARCH).returning(RESEARCH)
+
+
+class Core:
+    """Engine, connection, statement, mappings, DTO."""
+
+    name = "core"
+    title = "SQLAlchemy Core"
+
+    async def start(self, url: URL) -> None:
+        self._engine = create_async_engine(
+            url.set(drivername="postgresql+asyncpg"),
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            json_serializer=json_text,
+            json_deserializer=orjson.loads,
+        )
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def get(self, id: UUID) -> SessionDTO:
+        async with self._engine.connect() as connection:
+            return await _get(connection, id)
+
+    async def list_newest(self, user_id: str) -> list[SessionDTO]:
+        return await self._sessions(LIST, {"user_id": user_id})
+
+    async def filter(self, criteria: Criteria) -> list[SessionDTO]:
+        parameters = {
+            "user_id": criteria.user_id,
+            "statuses": criteria.statuses,
+            "since": criteria.since,
+            "until": criteria.until,
+            "metadata": criteria.metadata,
+        }
+        return await self._sessions(FILTER, parameters)
+
+    async def join(self, user_id: str) -> list[SessionSummary]:
+        async with self._engine.connect() as connection:
+            result = await connection.execute(JOIN, {"user_id": user_id})
+            return [SessionSummary.model_validate(dict(row)) for row in result.mappings()]
+
+    async def insert(self, values: Values) -> SessionDTO:
+        async with self._engine.begin() as connection:
+            return await _insert(connection, values)
+
+    async def update(self, change: Change) -> SessionDTO:
+        async with self._engine.begin() as connection:
+            return await _update(connection, change)
+
+    async def delete(self, id: UUID) -> None:
+        async with self._engine.begin() as connection:
+            result = await connection.execute(DELETE, {"session_id": id})
+        if not result.rowcount:
+            raise LookupError(id)
+
+    async def insert_many(self, values: list[Values]) -> list[UUID]:
+        new_rows = [new_row(row) for row in values]
+        async with self._engine.begin() as connection:
+            await connection.execute(INSERT_MANY, new_rows)
+        return [row["id"] for row in new_rows]
+
+    async def three_writes(self, plan: Plan) -> tuple[SessionDTO, ResearchDTO, ResearchDTO]:
+        async with self._engine.begin() as connection:
+            session = await _insert(connection, plan.session)
+            first, second = [
+                await _save_research(connection, session.id, content) for content in plan.contents
+            ]
+        return session, first, second
+
+    async def five_reads_one_update(self, visit: Visit) -> list[SessionDTO]:
+        async with self._engine.begin() as connection:
+            found = [await _get(connection, id) for id in visit.reads]
+            return [*found, await _update(connection, visit.change)]
+
+    async def _sessions(self, statement: Any, parameters: Values) -> list[SessionDTO]:
+        async with self._engine.connect() as connection:
+            result = await connection.execute(statement, parameters)
+            return [SessionDTO.model_validate(dict(row)) for row in result.mappings()]
+
+
+def json_text(value: object) -> str:
+    return orjson.dumps(value).decode()
+
+
+def new_row(values: Values) -> Values:
+    now = datetime.now(UTC)
+    return {**values, "id": uuid7(), "version": 1, "created_at": now, "updated_at": now}
+
+
+async def _get(connection: AsyncConnection, id: UUID) -> SessionDTO:
+    result = await connection.execute(GET, {"id": id})
+    return SessionDTO.model_validate(dict(result.mappings().one()))
+
+
+async def _insert(connection: AsyncConnection, values: Values) -> SessionDTO:
+    result = await connection.execute(INSERT, new_row(values))
+    return SessionDTO.model_validate(dict(result.mappings().one()))
+
+
+async def _update(connection: AsyncConnection, change: Change) -> SessionDTO:
+    result = await connection.execute(
+        UPDATE,
+        {"session_id": change.id, "new_metadata": change.metadata, "now": datetime.now(UTC)},
+    )
+    return SessionDTO.model_validate(dict(result.mappings().one()))
+
+
+async def _save_research(
+    connection: AsyncConnection, session_id: UUID, content: Values
+) -> ResearchDTO:
+    user_id = (await connection.execute(OWNER, {"id": session_id})).scalar_one()
+    values = {
+        "session_id": session_id,
+        "user_id": user_id,
+        "research_type": "fundamental",
+        "title": None,
+        "content": content,
+        "metadata": {},
+    }
+    result = await connection.execute(INSERT_RESEARCH, new_row(values))
+    return ResearchDTO.model_validate(dict(result.mappings().one()))

@@ -1,0 +1,194 @@
+"""The limit: asyncpg's own pool and nothing else, with the statements that Timber sends."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import asyncpg
+from uuid_utils.compat import uuid7
+
+from benchmarks.contenders import POOL_SIZE
+from benchmarks.database import SESSION_COLUMNS, driver_url, use_json
+from benchmarks.rows import (
+    RESEARCH_FIELDS,
+    SESSION_FIELDS,
+    Change,
+    Criteria,
+    Plan,
+    SessionSummary,
+    Values,
+    Visit,
+)
+from timber import ResearchDTO, SessionDTO
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
+
+_SESSION = ", ".join(f"sessions.{name}" for name in SESSION_FIELDS)
+_RESEARCH = ", ".join(f"research_data.{name}" for name in RESEARCH_FIELDS)
+
+GET = f"SELECT {_SESSION} FROM sessions WHERE sessions.id = $1 AND sessions.deleted_at IS NULL"
+LIST = (
+    f"SELECT {_SESSION} FROM sessions WHERE sessions.user_id = $1 AND sessions.deleted_at IS NULL "
+    "ORDER BY sessions.created_at DESC LIMIT $2"
+)
+FILTER = (
+    f"SELECT {_SESSION} FROM sessions WHERE sessions.user_id = $1 AND sessions.status = ANY ($2) "
+    "AND sessions.created_at BETWEEN $3 AND $4 AND sessions.metadata @> $5 "
+    "AND sessions.deleted_at IS NULL ORDER BY sessions.created_at DESC LIMIT $6"
+)
+JOIN = (
+    "SELECT sessions.id, sessions.user_id, sessions.session_type, sessions.status, sessions.created_at, "
+    "count(research_data.id) AS research_count FROM sessions LEFT OUTER JOIN research_data "
+    "ON research_data.session_id = sessions.id AND research_data.deleted_at IS NULL "
+    "WHERE sessions.user_id = $1 AND sessions.deleted_at IS NULL "
+    "GROUP BY sessions.id ORDER BY sessions.created_at DESC LIMIT $2"
+)
+INSERT = (
+    "INSERT INTO sessions (id, user_id, session_type, status, metadata, version, created_at, updated_at) "
+    f"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {_SESSION}"
+)
+UPDATE = (
+    "UPDATE sessions SET metadata = $1, version = sessions.version + 1, updated_at = $2 "
+    f"WHERE sessions.id = $3 AND sessions.deleted_at IS NULL RETURNING {_SESSION}"
+)
+DELETE = "DELETE FROM sessions WHERE sessions.id = $1 RETURNING sessions.id"
+OWNER = (
+    "SELECT sessions.user_id FROM sessions WHERE sessions.id = $1 AND sessions.deleted_at IS NULL"
+)
+INSERT_RESEARCH = (
+    "INSERT INTO research_data (id, session_id, user_id, research_type, title, content, metadata, version, "
+    "created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
+    f"RETURNING {_RESEARCH}"
+)
+
+_session = SessionDTO.__pydantic_validator__.validate_python
+_research = ResearchDTO.__pydantic_validator__.validate_python
+_summary = SessionSummary.__pydantic_validator__.validate_python
+
+
+class Limit:
+    """asyncpg.Pool without its reset query, records straight into DTOs."""
+
+    name = "limit"
+    title = "asyncpg pool (limit)"
+
+    async def start(self, url: URL) -> None:
+        self._pool = await asyncpg.create_pool(
+            driver_url(url), min_size=POOL_SIZE, max_size=POOL_SIZE, init=_codecs, reset=_no_reset
+        )
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def get(self, id: UUID) -> SessionDTO:
+        return _session(dict(await self._pool.fetchrow(GET, id)))
+
+    async def list_newest(self, user_id: str) -> list[SessionDTO]:
+        return [_session(dict(record)) for record in await self._pool.fetch(LIST, user_id, 20)]
+
+    async def filter(self, criteria: Criteria) -> list[SessionDTO]:
+        records = await self._pool.fetch(
+            FILTER,
+            criteria.user_id,
+            criteria.statuses,
+            criteria.since,
+            criteria.until,
+            criteria.metadata,
+            50,
+        )
+        return [_session(dict(record)) for record in records]
+
+    async def join(self, user_id: str) -> list[SessionSummary]:
+        return [_summary(dict(record)) for record in await self._pool.fetch(JOIN, user_id, 20)]
+
+    async def insert(self, values: Values) -> SessionDTO:
+        return _session(dict(await self._pool.fetchrow(INSERT, *_new_row(values))))
+
+    async def update(self, change: Change) -> SessionDTO:
+        now = datetime.now(UTC)
+        return _session(dict(await self._pool.fetchrow(UPDATE, change.metadata, now, change.id)))
+
+    async def delete(self, id: UUID) -> None:
+        if await self._pool.fetchrow(DELETE, id) is None:
+            raise LookupError(id)
+
+    async def insert_many(self, values: list[Values]) -> list[UUID]:
+        records = [_new_row(row) for row in values]
+        async with self._pool.acquire() as connection:
+            await connection.copy_records_to_table(
+                "sessions", columns=SESSION_COLUMNS, records=records
+            )
+        return [record[0] for record in records]
+
+    async def three_writes(self, plan: Plan) -> tuple[SessionDTO, ResearchDTO, ResearchDTO]:
+        async with self._pool.acquire() as connection, connection.transaction():
+            session = _session(
+                dict(await connection.fetchrow(INSERT, *_new_row(plan.session)))
+            )
+            first, second = [
+                await _save_research(connection, session.id, content) for content in plan.contents
+            ]
+        return session, first, second
+
+    async def five_reads_one_update(self, visit: Visit) -> list[SessionDTO]:
+        change = visit.change
+        async with self._pool.acquire() as connection, connection.transaction():
+            found = [_session(dict(await connection.fetchrow(GET, id))) for id in visit.reads]
+            record = await connection.fetchrow(
+                UPDATE, change.metadata, datetime.now(UTC), change.id
+            )
+        return [*found, _session(dict(record))]
+
+
+async def _no_reset(connection: object) -> None:
+    """Given to the pool instead of its reset query, which would be a round trip of its own."""
+
+
+async def _codecs(connection: asyncpg.Connection) -> None:
+    await use_json(connection)
+    # asyncpg's own UUID class is not the standard library's, which the DTOs promise.
+    await connection.set_type_codec(
+        "uuid",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: value.bytes,
+        decoder=lambda data: UUID(bytes=data),
+    )
+
+
+def _new_row(values: Values) -> tuple[Any, ...]:
+    now = datetime.now(UTC)
+    return (
+        uuid7(),
+        values["user_id"],
+        values["session_type"],
+        values["status"],
+        values["metadata"],
+        1,
+        now,
+        now,
+    )
+
+
+async def _save_research(
+    connection: asyncpg.Connection, session_id: UUID, content: Values
+) -> ResearchDTO:
+    user_id = await connection.fetchval(OWNER, session_id)
+    now = datetime.now(UTC)
+    record = await connection.fetchrow(
+        INSERT_RESEARCH,
+        uuid7(),
+        session_id,
+        user_id,
+        "fundamental",
+        None,
+        content,
+        {},
+        1,
+        now,
+        now,
+    )
+    return _research(dict(record))

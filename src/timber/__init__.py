@@ -1,0 +1,1 @@
+"""Async persistence for Python services on PostgreSQL."""

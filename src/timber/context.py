@@ -1,0 +1,63 @@
+"""What the current work carries along: who acts, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from timber.errors import QueryTimeoutError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+_actor: ContextVar[str | None] = ContextVar("timber_actor", default=None)
+_deadline: ContextVar[float | None] = ContextVar("timber_deadline", default=None)
+
+
+def current_actor() -> str | None:
+    """Who does the current work, as set by :func:`acting_as` or a web adapter."""
+    return _actor.get()
+
+
+@contextmanager
+def acting_as(actor: str | None) -> Iterator[None]:
+    """Do the work inside as ``actor``: history and audit rows carry the name."""
+    token = _actor.set(actor)
+    try:
+        yield
+    finally:
+        _actor.reset(token)
+
+
+@asynccontextmanager
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """Bound everything awaited inside to ``seconds`` from now; an outer, earlier deadline stays in force.
+
+    Raises:
+        QueryTimeoutError: when the time is over. ``outcome_of`` tells what became of a transaction it cut off.
+    """
+    loop = asyncio.get_running_loop()
+    outer = _deadline.get()
+    at = loop.time() + seconds
+    if outer is not None:
+        at = min(at, outer)
+    token = _deadline.set(at)
+    try:
+        async with asyncio.timeout_at(at):
+            yield
+    except TimeoutError as error:
+        if loop.time() < at:
+            raise  # somebody else's timeout, not this deadline
+        raise QueryTimeoutError(f"The deadline of {seconds:g} s is over.") from error
+    finally:
+        _deadline.reset(token)
+
+
+def remaining(limit: float) -> float:
+    """Seconds that a step bounded by ``limit`` may take under the current deadline, never below 0."""
+    at = _deadline.get()
+    if at is None:
+        return limit
+    return max(0.0, min(limit, at - asyncio.get_running_loop().time()))

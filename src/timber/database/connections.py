@@ -1,0 +1,310 @@
+"""The way to a connection: a gate in front of SQLAlchemy's pool, and the pool called directly.
+
+While an idle connection exists SQLAlchemy's pool hands it out and takes it back without a greenlet and without asking the
+server, which costs less than the driver's own pool. Liveness at checkout is ours, since its pre-ping needs the greenlet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+from uuid import SafeUUID, UUID
+
+from sqlalchemy.exc import MissingGreenlet
+from sqlalchemy.pool import AsyncAdaptedQueuePool
+from sqlalchemy.util import greenlet_spawn
+
+from timber.context import remaining
+from timber.database.errors import FOREIGN, translate
+from timber.database.outcome import Backend
+from timber.database.shield import Shield
+from timber.errors import PoolTimeoutError
+
+if TYPE_CHECKING:
+    import asyncpg
+    from sqlalchemy.ext.asyncio import AsyncConnection
+    from sqlalchemy.pool import Pool, PoolProxiedConnection
+
+logger = logging.getLogger(__name__)
+
+_BACKEND = """
+select pg_backend_pid() as pid, (select stats_reset from pg_stat_wal) as wal_reset,
+       (select backend_start from pg_stat_activity where pid = pg_backend_pid()) as started
+"""
+_INFO_KEY = "timber"
+
+
+class Gate:
+    """Lets a bounded number in at once, the others in the order they came.
+
+    Everybody who waits for a connection waits here, where a place is never lost to a cancellation and the wait has an end.
+    """
+
+    __slots__ = ("_free", "_waiting")
+
+    def __init__(self, places: int) -> None:
+        self._free = places
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def enter(self, seconds: float) -> None:
+        """Take a place.
+
+        Raises:
+            PoolTimeoutError: none became free within ``seconds``.
+        """
+        if self._free > 0:
+            self._free -= 1
+            return
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        self._waiting.append(place)
+        timer = loop.call_later(seconds, _refuse, place, seconds)
+        try:
+            await place
+        except BaseException:
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self.leave()  # given and cancelled at once
+            raise
+        finally:
+            timer.cancel()
+
+    def leave(self) -> None:
+        """Give the place to the one who has waited longest."""
+        while self._waiting:
+            place = self._waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self._free += 1
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return sum(not place.done() for place in self._waiting)
+
+
+def _refuse(place: asyncio.Future[None], seconds: float) -> None:
+    if not place.done():
+        place.set_exception(
+            PoolTimeoutError(
+                f"No database connection became free within {seconds:g} s. Shorten the transactions that hold them or "
+                "raise pool_size."
+            )
+        )
+
+
+class Link:
+    """One pooled connection: the driver's, SQLAlchemy's adapter around it, and what is known of its server process."""
+
+    __slots__ = ("adapter", "backend", "driver", "fairy", "gate", "idle_since")
+
+    def __init__(
+        self, driver: asyncpg.Connection, fairy: PoolProxiedConnection, backend: Backend
+    ) -> None:
+        self.driver = driver
+        self.adapter: Any = fairy.dbapi_connection
+        self.fairy = fairy
+        self.backend = backend
+        self.idle_since = 0.0
+        self.gate: Gate | None = None
+
+
+class Connections:
+    """Checks connections out of the pool and back in.
+
+    Args:
+        reserve: how many of the pool's connections only independent units of work inside others may take, so that
+            tasks that hold one and want a second cannot all wait for each other.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        target: str,
+        timeout: float,
+        ping_after: float,
+        connect_timeout: float,
+        rollback_timeout: float,
+        places: int | None,
+        reserve: int,
+    ) -> None:
+        self._pool = pool
+        self._queue = pool if isinstance(pool, AsyncAdaptedQueuePool) else None
+        self._direct = self._queue if not pool._pre_ping else None
+        self._target = target
+        self._timeout = timeout
+        self._ping_after = ping_after
+        self._connect_timeout = connect_timeout
+        self._rollback_timeout = rollback_timeout
+        self.main = Gate(places - reserve) if places is not None else None
+        self.reserved = Gate(reserve) if places is not None else None
+        self._closing: set[asyncio.Task[None]] = set()
+        self.checked_out = 0
+
+    async def acquire(self, *, independent: bool = False) -> Link:
+        """Check a live connection out.
+
+        Raises:
+            PoolTimeoutError: none became free in time.
+            UnavailableError: the server cannot be reached.
+        """
+        gate = self.reserved if independent else self.main
+        if gate is not None:
+            await gate.enter(remaining(self._timeout))
+        try:
+            while True:
+                link = await self._checkout()
+                if await self._is_alive(link):
+                    link.gate = gate
+                    self.checked_out += 1
+                    if logger.isEnabledFor(logging.DEBUG):
+                        logger.debug("Connection %d checked out.", link.backend.pid)
+                    return link
+                self._throw_away(link)
+        except BaseException as error:
+            if gate is not None:
+                gate.leave()
+            if isinstance(error, FOREIGN):
+                raise translate(error, self._target) from error
+            raise
+
+    async def borrow(self, connection: AsyncConnection) -> Link:
+        """The link of a connection that somebody else has checked out, and keeps."""
+        link = await self._introduce(await connection.get_raw_connection())
+        self.checked_out += 1
+        return link
+
+    def release(self, link: Link) -> None:
+        """Put a connection back; one that is closed or still in a transaction is thrown away instead."""
+        driver = link.driver
+        if driver.is_closed() or driver.is_in_transaction() or not link.fairy.is_valid:
+            self.discard(link)
+            return
+        link.idle_since = time.monotonic()
+        if self._queue is not None and self._queue.checkedin() < self._queue.size():
+            link.fairy.close()
+        else:
+            self._close_gently(link)
+        self._leave(link)
+
+    def discard(self, link: Link) -> None:
+        """Throw a connection away at once, without a word to the server; the pool makes a new one when it needs it."""
+        self._throw_away(link)
+        self._leave(link)
+
+    async def settle(self, link: Link, message: str) -> None:
+        """End whatever the connection is in the middle of, a cancelled statement or a transaction, or else close it.
+
+        A cancelled statement goes on until the server has taken notice; the driver waits for that before it sends
+        ``message``: ROLLBACK, or nothing where there was no BEGIN.
+        """
+        shield = Shield(lambda: remaining(self._rollback_timeout), link.driver.terminate)
+        try:
+            await shield.run(link.driver.execute(message))
+        except FOREIGN:
+            # Lost or hanging: closing the connection rolls back just as well.
+            link.driver.terminate()
+        shield.reraise()
+
+    async def close(self) -> None:
+        """Wait for the connections that are being closed."""
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    async def _checkout(self) -> Link:
+        pool = self._pool
+        if self._direct is not None and self._direct.checkedin():
+            try:
+                fairy = pool.connect()
+            except MissingGreenlet:  # it has to be connected anew
+                fairy = await greenlet_spawn(pool.connect)
+        else:
+            fairy = await greenlet_spawn(pool.connect)
+        return await self._introduce(fairy)
+
+    async def _introduce(self, fairy: PoolProxiedConnection) -> Link:
+        link: Link | None = fairy.info.get(_INFO_KEY)
+        if link is not None:
+            link.fairy = fairy
+            return link
+        driver: Any = fairy.driver_connection
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                await driver.set_type_codec(
+                    "uuid",
+                    schema="pg_catalog",
+                    encoder=_encode_uuid,
+                    decoder=_decode_uuid,
+                    format="binary",
+                )
+                row = await driver.fetchrow(_BACKEND)
+        except BaseException:
+            fairy.invalidate()
+            raise
+        backend = Backend(row["pid"], row["started"], row["wal_reset"])
+        link = Link(driver, fairy, backend)
+        link.idle_since = time.monotonic()
+        fairy.info[_INFO_KEY] = link
+        logger.debug("Connected to %s as server process %d.", self._target, backend.pid)
+        return link
+
+    async def _is_alive(self, link: Link) -> bool:
+        if link.driver.is_closed():
+            return False
+        if time.monotonic() - link.idle_since < self._ping_after:
+            return True
+        try:
+            async with asyncio.timeout(self._connect_timeout):
+                await link.driver.execute("")
+        except FOREIGN:
+            return False
+        except BaseException:
+            self._throw_away(link)
+            raise
+        return True
+
+    def _throw_away(self, link: Link) -> None:
+        link.adapter._transaction = None
+        if link.fairy.is_valid:
+            link.fairy.invalidate()
+        else:
+            link.driver.terminate()
+
+    def _close_gently(self, link: Link) -> None:
+        """A connection above pool_size is closed on its way back, which must not hold up its user."""
+        link.fairy.detach()
+        task = asyncio.get_running_loop().create_task(_close(link.driver))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    def _leave(self, link: Link) -> None:
+        self.checked_out -= 1
+        if link.gate is not None:
+            link.gate.leave()
+
+
+async def _close(driver: asyncpg.Connection) -> None:
+    try:
+        await driver.close(timeout=2)
+    except FOREIGN:
+        driver.terminate()
+
+
+_new_uuid = UUID.__new__
+_set = object.__setattr__
+
+
+def _encode_uuid(value: UUID) -> bytes:
+    return value.bytes
+
+
+def _decode_uuid(data: bytes) -> UUID:
+    # UUID(bytes=...) spends twice as long on checking what PostgreSQL has checked.
+    value = _new_uuid(UUID)
+    _set(value, "int", int.from_bytes(data, "big"))
+    _set(value, "is_safe", SafeUUID.unknown)
+    return value

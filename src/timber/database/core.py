@@ -1,0 +1,153 @@
+"""What transactions and lone statements share: the connections, running a statement, asking about a lost one."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from timber.context import remaining
+from timber.database.errors import FOREIGN, translate
+from timber.database.shield import Shield
+from timber.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from timber.database.connections import Connections, Link
+    from timber.database.monitoring import Monitor, Moments
+    from timber.database.outcome import Fetch
+    from timber.database.statements import Statement
+    from timber.settings import TimberSettings
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+_RECONNECT_SECONDS = 0.1
+
+
+class Core:
+    """The inside of one :class:`AsyncDatabaseManager`."""
+
+    def __init__(
+        self,
+        *,
+        engine: AsyncEngine,
+        settings: TimberSettings,
+        target: str,
+        connections: Connections,
+        monitor: Monitor,
+        moments: Moments,
+    ) -> None:
+        self.engine = engine
+        self.settings = settings
+        self.target = target
+        self.connections = connections
+        self.monitor = monitor
+        self.moments = moments
+        self._background: set[asyncio.Task[Any]] = set()
+
+    async def fetch_on(
+        self, link: Link, statement: Statement, sql: str, args: Sequence[object]
+    ) -> list[Any]:
+        """Run a statement that returns rows."""
+        started = perf_counter()
+        try:
+            return await link.driver.fetch(sql, *args)
+        finally:
+            self.monitor.ran(statement.label, sql, perf_counter() - started)
+
+    async def run_on(self, link: Link, label: str, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Run a call of the driver, such as COPY."""
+        started = perf_counter()
+        try:
+            return await work(link.driver)
+        finally:
+            self.monitor.ran(label, label, perf_counter() - started)
+
+    async def ask_elsewhere(
+        self, ask: Callable[[Any, Fetch], Awaitable[T]]
+    ) -> tuple[T | None, asyncio.CancelledError | None]:
+        """Ask on a healthy connection, however long the server takes to come back within ``resolve_timeout``.
+
+        Returns:
+            The answer, None when there was none in time; and a cancellation that arrived meanwhile.
+        """
+        task = asyncio.get_running_loop().create_task(self._ask(ask))
+        shield = Shield(lambda: remaining(self.settings.resolve_timeout), task.cancel)
+        try:
+            answer = await shield.run(_result(task))
+        except TimeoutError:
+            logger.warning("What became of a transaction could not be found out in time.")
+            return None, shield.cancelled
+        return answer, shield.cancelled
+
+    async def _ask(self, ask: Callable[[Any, Fetch], Awaitable[T]]) -> T:
+        while True:
+            try:
+                link = await self.connections.acquire()
+            except UnavailableError:
+                await asyncio.sleep(_RECONNECT_SECONDS)
+                continue
+
+            def fetch(statement: Statement, args: Sequence[object], link: Link = link) -> Any:
+                return self.fetch_on(link, statement, statement.sql, args)
+
+            try:
+                return await ask(link.driver, fetch)
+            except FOREIGN as error:
+                translated = translate(error, self.target)
+                if not isinstance(translated, UnavailableError):
+                    raise translated from error
+                await asyncio.sleep(_RECONNECT_SECONDS)
+            except BaseException:
+                link.driver.terminate()
+                raise
+            finally:
+                self.connections.release(link)
+
+    async def run_callbacks(self, callbacks: Iterable[Callable[[], Any]]) -> None:
+        """Await callbacks in order, to the end even if this task is cancelled; an error in one is logged.
+
+        They run in a task of their own: a cancellation that arrives must not cut off the rest.
+        """
+        callbacks = list(callbacks)
+        if not callbacks:
+            return
+        task = asyncio.get_running_loop().create_task(_run_each(callbacks))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        shield = Shield(lambda: self.settings.commit_timeout, _nothing, patient=True)
+        try:
+            await shield.run(_result(task))
+        except TimeoutError:
+            logger.warning("Callbacks go on in the background after their task was cancelled.")
+        shield.reraise()
+
+    async def drain(self) -> None:
+        """Wait for callbacks that go on in the background."""
+        while self._background:
+            await asyncio.wait(self._background)
+
+
+async def _result(task: asyncio.Task[T]) -> T:
+    return await task
+
+
+async def _run_each(callbacks: Iterable[Callable[[], Any]]) -> None:
+    for callback in callbacks:
+        try:
+            result = callback()
+            if inspect.isawaitable(result):
+                await result
+        except Exception:
+            # The transaction has ended: an error here can neither undo nor hide that.
+            logger.exception("A callback after the end of a unit of work failed.")
+
+
+def _nothing() -> None:
+    pass

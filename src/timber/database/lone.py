@@ -1,0 +1,138 @@
+"""Statements outside a unit of work: one message, no BEGIN."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from timber.context import remaining
+from timber.database.errors import FOREIGN, is_lost, translate
+from timber.database.outcome import Check, Fetch, Verdict, note_outcome, wait_until_gone
+from timber.database.retry import is_lost_connection, is_repeatable, lone_retrying
+from timber.database.shield import Shield
+from timber.errors import CommitOutcomeUnknownError, Outcome, ServiceError, UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from timber.database.connections import Link
+    from timber.database.core import Core
+    from timber.database.statements import Statement
+
+class LoneStatements:
+    """Runs single statements, each on a connection of its own."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+
+    async def fetch(self, statement: Statement, args: Sequence[object]) -> list[Any]:
+        """Run a read; repeated if its connection is lost."""
+        try:
+            return await self._read(statement, args)
+        except ServiceError as error:
+            if not is_lost_connection(error):
+                raise
+            return await lone_retrying(self._core.settings)(self._read, statement, args)
+
+    async def write(
+        self, statement: Statement, args: Sequence[object], check: Check | None
+    ) -> list[Any]:
+        """Run a write that returns rows, as :meth:`finish` does."""
+
+        def work(link: Link) -> Awaitable[list[Any]]:
+            return self._core.fetch_on(link, statement, statement.sql, args)
+
+        rows: list[Any] = await self.finish(work, check)
+        return rows
+
+    async def run(
+        self, label: str, work: Callable[[Any], Awaitable[Any]], check: Check | None
+    ) -> Any:
+        """Run a write that returns no rows, as :meth:`finish` does."""
+        return await self.finish(lambda link: self._core.run_on(link, label, work), check)
+
+    async def finish(
+        self, work: Callable[[Link], Awaitable[Any]], check: Check | None
+    ) -> Any:
+        """Run a write to its end although the task is cancelled; repeated where it cannot happen twice.
+
+        It cannot where the server said that it was rolled back, or where ``check`` found after a lost connection that it is
+        not there.
+
+        Raises:
+            CommitOutcomeUnknownError: the connection was lost and what became of the write could not be found out.
+            CancelledError: with the outcome on it.
+        """
+        try:
+            return await self._write(work, check)
+        except ServiceError as error:
+            if error.outcome != "rolled_back" or not is_repeatable(error):
+                raise
+        return await lone_retrying(self._core.settings)(self._write, work, check)
+
+    async def _read(self, statement: Statement, args: Sequence[object]) -> list[Any]:
+        core = self._core
+        link = await core.connections.acquire()
+        try:
+            rows = await core.fetch_on(link, statement, statement.sql, args)
+        except FOREIGN as error:
+            raise _mark_lost(translate(error, core.target), link, error) from error
+        except BaseException:
+            await core.connections.settle(link, "")
+            raise
+        finally:
+            core.connections.release(link)
+        return rows
+
+    async def _write(self, work: Callable[[Link], Awaitable[Any]], check: Check | None) -> Any:
+        core = self._core
+        link = await core.connections.acquire()
+        shield = Shield(
+            lambda: remaining(core.settings.commit_timeout), link.driver.terminate, patient=True
+        )
+        outcome: Outcome = "committed"
+        failure: ServiceError | None = None
+        result: Any = None
+        lost = False
+        try:
+            result = await shield.run(_run(work, link))
+        except FOREIGN as error:
+            failure = _mark_lost(translate(error, core.target), link, error)
+            lost = link.driver.is_closed() or is_lost(error)
+            outcome = "unknown" if lost else "rolled_back"
+        finally:
+            core.connections.release(link)
+        cancelled = shield.cancelled
+        if lost and check is not None and not shield.expired:
+            verdict, late = await core.ask_elsewhere(_look(link, check))
+            cancelled = cancelled or late
+            if verdict is not None:
+                outcome, result = verdict
+        if cancelled is not None:
+            note_outcome(cancelled, outcome)
+            raise cancelled from failure
+        if outcome == "committed":
+            return result
+        if outcome == "unknown":
+            raise CommitOutcomeUnknownError from failure
+        assert failure is not None
+        failure.outcome = outcome
+        raise failure
+
+
+async def _run(work: Callable[[Link], Awaitable[Any]], link: Link) -> Any:
+    return await work(link)
+
+
+def _look(lost: Link, check: Check) -> Callable[[Any, Fetch], Awaitable[Verdict]]:
+    async def look(driver: Any, fetch: Fetch) -> Verdict:
+        await wait_until_gone(driver, lost.backend)
+        return await check(fetch)
+
+    return look
+
+
+def _mark_lost(failure: ServiceError, link: Link, error: BaseException) -> ServiceError:
+    """Tell a connection lost under a statement from one that could not be had."""
+    if isinstance(failure, UnavailableError):
+        failure.connection_lost = link.driver.is_closed() or is_lost(error)
+    return failure

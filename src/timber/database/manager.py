@@ -1,0 +1,453 @@
+"""The database manager: one engine, and everything that is done with it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import asyncpg
+import orjson
+from sqlalchemy import event
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.sql.dml import UpdateBase
+
+from timber.context import remaining
+from timber.database.connections import Connections
+from timber.database.core import Core
+from timber.database.errors import FOREIGN, translate
+from timber.database.lone import LoneStatements
+from timber.database.monitoring import Monitor, Moments, Plan, PoolStatus
+from timber.database.retry import retrying
+from timber.database.sessions import TRANSACTION
+from timber.database.statements import Statement, compile_statement
+from timber.database.transaction import Isolation, TransactionOptions
+from timber.database.unit_of_work import UnitOfWork, current_unit_of_work
+from timber.database.urls import connect_arguments, name_of, parse_url
+from timber.dto import encode_json
+from timber.errors import DatabaseError, ServiceError, UsageError
+from timber.settings import TimberSettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+
+    from sqlalchemy import Executable, MetaData
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from timber.database.outcome import Check
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class AsyncDatabaseManager:
+    """Owns one engine and its pool, and runs statements, units of work and transactions on it.
+
+    Args:
+        url: ``postgresql://user:password@host:port/name``, instead of ``settings.database_url``.
+        settings: a :class:`TimberSettings`.
+        engine: an existing engine, used as it is; its pool is its owner's to dispose of.
+        clock: gives the current time, aware.
+        metadata: the tables that ``create_all_tables`` makes when it is given no base.
+
+    Raises:
+        ConfigurationError: the URL is missing or not one of PostgreSQL.
+    """
+
+    def __init__(
+        self,
+        url: str | URL | None = None,
+        *,
+        settings: TimberSettings | None = None,
+        engine: AsyncEngine | None = None,
+        clock: Callable[[], datetime] | None = None,
+        metadata: MetaData | None = None,
+    ) -> None:
+        self.settings = settings = settings or TimberSettings()
+        self.clock = clock or _now
+        self.metadata = metadata
+        self._owns_engine = engine is None
+        if engine is None:
+            engine = self._make_engine(parse_url(url or settings.database_url))
+        else:
+            engine = engine.execution_options(timber=True)
+        self.engine = engine
+        self._target = name_of(engine.url)
+        capacity = self._capacity()
+        reserve = max(1, capacity // 10) if capacity is not None and capacity > 1 else 0
+        self.moments = Moments()
+        self.monitor = Monitor(slow_seconds=settings.slow_query_seconds, echo=settings.echo)
+        self._core = Core(
+            engine=engine,
+            settings=settings,
+            target=self._target,
+            connections=Connections(
+                engine.sync_engine.pool,
+                target=self._target,
+                timeout=settings.pool_timeout,
+                ping_after=settings.ping_after,
+                connect_timeout=settings.connect_timeout,
+                rollback_timeout=settings.rollback_timeout,
+                places=capacity,
+                reserve=reserve,
+            ),
+            monitor=self.monitor,
+            moments=self.moments,
+        )
+        self._lone = LoneStatements(self._core)
+        event.listen(engine.sync_engine, "handle_error", self._translate_event)
+        event.listen(engine.sync_engine, "before_execute", self._before_execute_event)
+
+    @property
+    def target(self) -> str:
+        """``database on host:port``, as errors name it."""
+        return self._target
+
+    @property
+    def dialect(self) -> Dialect:
+        """What Core statements are compiled for."""
+        return self.engine.sync_engine.dialect
+
+    # Units of work
+
+    def unit_of_work(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool = False,
+        deferrable: bool = False,
+        statement_timeout: float | None = None,
+        lock_timeout: float | None = None,
+        independent: bool = False,
+        connection: AsyncConnection | None = None,
+    ) -> UnitOfWork:
+        """A transaction to be entered with ``async with``; nothing happens before.
+
+        Args:
+            isolation: ``read committed``, ``repeatable read`` or ``serializable``.
+            statement_timeout: seconds for each statement.
+            lock_timeout: seconds to wait for each lock.
+            independent: a transaction of its own although another one is open around it.
+            connection: an existing connection to work on.
+        """
+        options = TransactionOptions(
+            isolation, read_only, deferrable, statement_timeout, lock_timeout
+        )
+        return UnitOfWork(self._core, options, independent=independent, connection=connection)
+
+    def current(self) -> UnitOfWork | None:
+        """The unit of work that a call made here joins, or None.
+
+        Raises:
+            UnitOfWorkSharedError: it belongs to another task.
+        """
+        return current_unit_of_work(self._core)
+
+    @asynccontextmanager
+    async def join_or_begin(self) -> AsyncIterator[UnitOfWork]:
+        """The current unit of work, without a savepoint, or a new one.
+
+        An exception that leaves the block after a write dooms a joined one: half of the block's work is in it.
+        """
+        unit = self.current()
+        if unit is None:
+            async with self.unit_of_work() as unit:
+                yield unit
+            return
+        before = unit.writes
+        try:
+            yield unit
+        except BaseException as error:
+            if unit.is_open and unit.writes != before:
+                unit.doom(error)
+            raise
+
+    @asynccontextmanager
+    async def session_scope(self, **options: Any) -> AsyncIterator[AsyncSession]:
+        """A unit of work that gives its ORM session; service calls inside join it."""
+        async with self.unit_of_work(**options) as unit:
+            yield unit.session
+
+    def get_session(self) -> AsyncSession:
+        """An ORM session of its own, for code that begins and commits by itself; `async with` closes it."""
+        session = AsyncSession(self.engine, expire_on_commit=False)
+        for made in self.moments.session_made:
+            made(session)
+        return session
+
+    async def run(
+        self,
+        body: Callable[[UnitOfWork], Awaitable[T]],
+        *,
+        isolation: Isolation | None = None,
+        statement_timeout: float | None = None,
+        lock_timeout: float | None = None,
+        retry_locks: bool = False,
+    ) -> T:
+        """Run ``body`` in a unit of work, and again as a whole when it loses against another one or the connection fails.
+
+        What is neither committed nor known to be rolled back is never repeated.
+
+        Args:
+            retry_locks: also when a lock was not to be had within ``lock_timeout``.
+        """
+        if self.current() is not None:
+            raise UsageError(
+                "run() inside a unit of work cannot repeat what was done before it: call run() around the whole, or join "
+                "the unit of work that is there."
+            )
+        async for attempt in retrying(self.settings, locks=retry_locks):
+            with attempt:
+                async with self.unit_of_work(
+                    isolation=isolation,
+                    statement_timeout=statement_timeout,
+                    lock_timeout=lock_timeout,
+                ) as unit:
+                    result = await body(unit)
+        return result
+
+    # Statements, in the current unit of work or alone
+
+    async def fetch(self, statement: Statement, args: Sequence[object] = ()) -> list[Any]:
+        """The rows of a read."""
+        unit = current_unit_of_work(self._core)
+        if unit is None:
+            return await self._lone.fetch(statement, args)
+        return await unit.transaction.fetch(statement, args)
+
+    async def write(
+        self, statement: Statement, args: Sequence[object] = (), *, check: Check | None = None
+    ) -> list[Any]:
+        """The rows that a write returns.
+
+        Args:
+            check: looks whether the write is there, if it is a lone one whose connection was lost.
+        """
+        unit = current_unit_of_work(self._core)
+        if unit is None:
+            return await self._lone.write(statement, args, check)
+        return await unit.transaction.write(statement, args, check)
+
+    async def execute(
+        self, statement: Statement, args: Sequence[object] = (), *, check: Check | None = None
+    ) -> int:
+        """The number of rows that a write has touched."""
+
+        async def work(driver: Any) -> int:
+            # The public execute() gives the command's tag: "UPDATE 3".
+            tag: str = await driver.execute(statement.sql, *args)
+            return int(tag.rpartition(" ")[2]) if tag[-1:].isdigit() else 0
+
+        return await self._run(statement.label, work, check)
+
+    async def copy(
+        self,
+        table: str,
+        columns: Sequence[str],
+        records: Sequence[Sequence[object]],
+        *,
+        check: Check | None = None,
+    ) -> int:
+        """Insert rows by COPY; the number of rows."""
+
+        async def work(driver: Any) -> int:
+            tag: str = await driver.copy_records_to_table(
+                table, records=records, columns=list(columns)
+            )
+            return int(tag.rpartition(" ")[2])
+
+        return await self._run(f"copy {table}", work, check)
+
+    async def _run(
+        self, label: str, work: Callable[[Any], Awaitable[int]], check: Check | None
+    ) -> int:
+        unit = current_unit_of_work(self._core)
+        if unit is None:
+            result: int = await self._lone.run(label, work, check)
+        else:
+            result = await unit.transaction.run(label, work)
+        return result
+
+    @asynccontextmanager
+    async def cursor(
+        self, statement: Statement, args: Sequence[object] = (), *, batch: int = 1000
+    ) -> AsyncIterator[AsyncIterator[list[Any]]]:
+        """Batches of the rows of a read, by a cursor on the server; outside a unit of work on a connection of its own."""
+        unit = current_unit_of_work(self._core)
+        if unit is not None:
+            transaction = unit.transaction
+            link = await transaction.ready()
+            try:
+                yield _batches(await link.driver.cursor(statement.sql, *args), batch, transaction.fail)
+            except BaseException as error:
+                transaction.fail(error)
+            return
+        connections = self._core.connections
+        link = await connections.acquire()
+        try:
+            await link.driver.execute("BEGIN READ ONLY")
+            yield _batches(await link.driver.cursor(statement.sql, *args), batch, self._fail)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise translate(error, self._target) from error
+        finally:
+            try:
+                await connections.settle(link, "ROLLBACK")
+            finally:
+                connections.release(link)
+
+    # Tables, health and plans
+
+    async def create_all_tables(self, base: Any = None) -> None:
+        """Create the tables of ``base`` (a declarative base or MetaData; by default all models) that do not exist yet."""
+        await self._with_metadata(base, "create_all")
+
+    async def drop_all_tables(self, base: Any = None) -> None:
+        """Drop the tables of ``base``."""
+        await self._with_metadata(base, "drop_all")
+
+    async def _with_metadata(self, base: Any, action: str) -> None:
+        metadata = getattr(base, "metadata", base) if base is not None else self.metadata
+        if metadata is None:
+            raise UsageError("Which tables? Pass a declarative base or a MetaData.")
+        try:
+            async with self.engine.begin() as connection:
+                await connection.run_sync(getattr(metadata, action))
+        except FOREIGN as error:
+            raise translate(error, self._target) from error
+
+    async def ping(self) -> None:
+        """Ask the server for an answer.
+
+        Raises:
+            ServiceError: why there is none.
+        """
+        await self._lone.fetch(_PING, ())
+
+    async def health_check(self) -> bool:
+        """Whether the server answers within the connect timeout."""
+        try:
+            async with asyncio.timeout(remaining(self.settings.connect_timeout)):
+                await self.ping()
+        except (ServiceError, TimeoutError) as error:
+            logger.warning("Health check of %s failed: %s", self._target, type(error).__name__)
+            return False
+        return True
+
+    def get_pool_status(self) -> PoolStatus:
+        """How many connections the pool has, and where they are."""
+        pool: Any = self.engine.sync_engine.pool
+        size = self.settings.pool_size
+        checked_out = self._core.connections.checked_out
+        return PoolStatus(
+            pool_size=pool.size() if hasattr(pool, "size") else size,
+            checked_in=pool.checkedin() if hasattr(pool, "checkedin") else 0,
+            checked_out=pool.checkedout() if hasattr(pool, "checkedout") else checked_out,
+            overflow=max(0, pool.overflow()) if hasattr(pool, "overflow") else 0,
+            timeout=self.settings.pool_timeout,
+        )
+
+    async def explain(self, statement: Executable, *, analyze: bool = False) -> Plan:
+        """The plan of a Core statement.
+
+        Args:
+            analyze: run it, for real times and row counts; what it wrote is rolled back.
+        """
+        compiled = compile_statement(statement, self.dialect, label="explain", expand=True)
+        words = "ANALYZE, FORMAT JSON" if analyze else "FORMAT JSON"
+        wrapped = Statement(f"EXPLAIN ({words}) {compiled.sql}", label="explain")
+        args = compiled.bind({})
+        if not (analyze and isinstance(statement, UpdateBase)):
+            rows = await self.fetch(wrapped, args)
+        else:
+            try:
+                async with self.unit_of_work() as unit:
+                    rows = await self.fetch(wrapped, args)
+                    raise _Undo
+            except _Undo:
+                assert unit is not None
+        plan = rows[0][0]
+        return Plan((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
+
+    async def dispose(self) -> None:
+        """Close every connection; an engine that was given stays its owner's."""
+        await self._core.drain()
+        if self._owns_engine:
+            await self.engine.dispose()
+        await self._core.connections.close()
+
+    # Inside
+
+    def _make_engine(self, url: URL) -> AsyncEngine:
+        settings = self.settings
+        capacity = {"pool_size": settings.pool_size, "max_overflow": settings.max_overflow}
+        return create_async_engine(
+            url.set(query={}),
+            **capacity,
+            pool_timeout=settings.pool_timeout,
+            pool_recycle=settings.pool_recycle,
+            pool_use_lifo=True,
+            echo_pool=settings.echo_pool,
+            json_serializer=encode_json,
+            json_deserializer=orjson.loads,
+            hide_parameters=True,
+            connect_args=connect_arguments(url, settings),
+        )
+
+    def _capacity(self) -> int | None:
+        if self._owns_engine:
+            return self.settings.pool_size + self.settings.max_overflow
+        pool: Any = self.engine.sync_engine.pool
+        size, overflow = getattr(pool, "size", None), getattr(pool, "_max_overflow", None)
+        return size() + overflow if size is not None and overflow is not None and overflow >= 0 else None
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        if isinstance(error, FOREIGN):
+            raise translate(error, self._target) from error
+        raise error
+
+    def _translate_event(self, context: Any) -> BaseException | None:
+        error = context.sqlalchemy_exception or context.original_exception
+        connection = context.connection
+        if not isinstance(error, FOREIGN):
+            return None
+        transaction = (
+            connection.get_execution_options().get(TRANSACTION) if connection is not None else None
+        )
+        if transaction is not None:
+            failed: BaseException = transaction.failed(error)
+            return failed
+        return translate(error, self._target)
+
+    def _before_execute_event(self, _connection: Any, clause: Any, *_rest: Any) -> None:
+        for callback in self.moments.before_execute:
+            callback(clause)
+
+
+class _Undo(Exception):  # noqa: N818  # a signal, not an error: it rolls back what EXPLAIN ANALYZE wrote
+    pass
+
+
+async def _batches(
+    cursor: Any, batch: int, fail: Callable[[BaseException], NoReturn]
+) -> AsyncIterator[list[Any]]:
+    while True:
+        try:
+            rows = await cursor.fetch(batch)
+        except BaseException as error:
+            fail(error)
+        if not rows:
+            return
+        yield rows
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+_PING = Statement("SELECT 1", label="ping")

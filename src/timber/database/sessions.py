@@ -1,0 +1,91 @@
+"""SQLAlchemy's AsyncSession on a unit of work's own connection and transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session, SessionTransaction
+from sqlalchemy.util import await_only, greenlet_spawn
+
+from timber.errors import UsageError
+
+if TYPE_CHECKING:
+    from timber.database.transaction import Transaction
+
+TRANSACTION = "timber_transaction"
+"""The execution option that tells the engine's events which transaction a connection is in."""
+
+
+class _BoundSession(Session):
+    """Takes the unit of work's connection when it first needs one, and makes sure that BEGIN and SAVEPOINTs are sent."""
+
+    def get_bind(self, *_args: Any, **_options: Any) -> Connection:
+        bound: Connection = await_only(self.info[TRANSACTION]())
+        return bound
+
+
+class UnitOfWorkSession(AsyncSession):
+    """An ORM session inside a unit of work, which begins, commits and rolls back for it.
+
+    Raises:
+        UsageError: on commit, rollback, begin and close; `uow.savepoint()` is the way to undo a part.
+    """
+
+    sync_session_class = _BoundSession
+
+    def __init__(self, transaction: Transaction, engine: Any) -> None:
+        self._timber = transaction
+        self._engine = engine
+        self._connection: Connection | None = None
+        super().__init__(expire_on_commit=False, info={TRANSACTION: self._bind_now})
+
+    async def _bind_now(self) -> Connection:
+        self._timber.check_owner()
+        link = await self._timber.ready()
+        if self._connection is None:
+            connection = Connection(self._engine.sync_engine, connection=link.fairy)
+            self._connection = connection.execution_options(**{TRANSACTION: self._timber})
+        return self._connection
+
+    async def push_savepoint(self) -> SessionTransaction:
+        def push() -> SessionTransaction:
+            nested = self.sync_session.begin_nested()
+            # SQLAlchemy sends the SAVEPOINT when the session next uses its connection; other statements must be inside too.
+            self.sync_session.connection()
+            return nested
+
+        return await greenlet_spawn(push)
+
+    async def release_savepoint(self, nested: SessionTransaction) -> None:
+        await greenlet_spawn(nested.commit)
+
+    async def undo_savepoint(self, nested: SessionTransaction) -> None:
+        await greenlet_spawn(nested.rollback)
+
+    async def commit_through(self) -> None:
+        """COMMIT by way of SQLAlchemy, so that its events fire."""
+        if self._connection is None or not self.sync_session.in_transaction():
+            # The session was made and never used: begin, so that there is something to commit through.
+            await greenlet_spawn(self.sync_session.connection)
+        await greenlet_spawn(self.sync_session.commit)
+        await greenlet_spawn(self.sync_session.close)
+
+    async def forget(self) -> None:
+        """Drop the session's state after the transaction has been rolled back under it."""
+        try:
+            await greenlet_spawn(self.sync_session.close)
+        except SQLAlchemyError:
+            # Its connection has been invalidated; there is nothing left to close.
+            self.sync_session.expunge_all()
+
+    def _refuse(self, *_args: Any, **_options: Any) -> NoReturn:
+        raise UsageError(
+            "The unit of work begins, commits and rolls back for its session: leave its `async with` block to commit, raise "
+            "to roll back, and use `uow.savepoint()` for a part that may fail."
+        )
+
+    commit = rollback = close = begin = begin_nested = reset = invalidate = _refuse
+    __aenter__ = __aexit__ = _refuse

@@ -1,0 +1,136 @@
+"""What services take and return: frozen pydantic models, pages and search hits."""
+
+from __future__ import annotations
+
+from datetime import date, datetime, time
+from typing import Generic, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict
+
+from timber.errors import ValidationError
+
+T = TypeVar("T")
+
+JSON_DEPTH_LIMIT = 250  # orjson gives up at 254
+
+
+class DTO(BaseModel):
+    """A row as callers see it: frozen, with plain values of its own."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class InputDTO(BaseModel):
+    """What a caller hands in: frozen, and a field it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Page(BaseModel, Generic[T]):
+    """One numbered page of a list, with the number of all items."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: list[T]
+    total: int
+    page: int
+    per_page: int
+
+    @property
+    def pages(self) -> int:
+        """The number of pages, at least 1."""
+        return max(1, -(-self.total // self.per_page))
+
+
+class CursorPage(BaseModel, Generic[T]):
+    """One stretch of a list, with opaque cursors to what follows and what came before (None at an end)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    items: list[T]
+    next_cursor: str | None = None
+    previous_cursor: str | None = None
+
+
+class SearchHit(BaseModel, Generic[T]):
+    """One result of a search: the item, its score (higher is better), and a snippet of the text that matched."""
+
+    model_config = ConfigDict(frozen=True)
+
+    item: T
+    score: float
+    snippet: str | None = None
+
+
+def encode_json(value: object, field: str = "value") -> str:
+    """JSON text of plain JSON values and aware datetimes, which become ISO 8601 strings.
+
+    Raises:
+        ValidationError: naming the path below ``field`` of a value that JSON or PostgreSQL's jsonb cannot hold: a key
+            that is not a string, NaN or infinity, an integer beyond 64 bits, a naive datetime, a NUL character.
+    """
+    try:
+        encoded = orjson.dumps(value, _encode_other, _OPTIONS)
+    except (TypeError, RecursionError):
+        _check(value, field, 0)
+        raise ValidationError.of(field, "is not a JSON value") from None
+    # orjson writes NaN as null, and jsonb cannot hold NUL: both are rare, so the slow look happens only then.
+    if b"null" in encoded or b"\\u0000" in encoded:
+        _check(value, field, 0)
+    return encoded.decode()
+
+
+_OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
+
+
+def _encode_other(value: object) -> str:
+    if isinstance(value, datetime) and value.tzinfo is not None:
+        return value.isoformat()
+    raise TypeError
+
+
+def _check(value: object, path: str, depth: int) -> None:
+    problem: str | None = None
+    if depth > JSON_DEPTH_LIMIT:
+        problem = f"is nested deeper than {JSON_DEPTH_LIMIT} levels"
+    elif isinstance(value, str):
+        if "\0" in value:
+            problem = "holds a NUL character, which PostgreSQL cannot store"
+        elif not _is_utf8(value):
+            problem = "holds half of a surrogate pair, which is not text"
+    elif isinstance(value, int):
+        if not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+            problem = "is an integer beyond 64 bits; write it as a string"
+    elif isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            problem = "is NaN or infinite, which JSON does not know"
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise ValidationError.of(path, "has a key that is not a string")
+            _check(key, f"{path}.{key!r}", depth)
+            _check(item, f"{path}.{key}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check(item, f"{path}.{index}", depth + 1)
+    elif isinstance(value, datetime):
+        if value.tzinfo is None:
+            problem = "is a datetime without a time zone; make it aware"
+    elif isinstance(value, date | time):
+        problem = "is a date or time, which JSON does not know; write it as a string"
+    elif value is not None:
+        try:
+            orjson.dumps(value, option=_OPTIONS)
+        except TypeError:
+            problem = f"is a {type(value).__name__}, which is not a JSON value"
+    if problem:
+        raise ValidationError.of(path, problem)
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,343 @@
+"""What a value must be before it is sent to a column, written for pydantic's core so that checking is fast."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal, InvalidOperation
+from functools import lru_cache
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from uuid import UUID
+
+from pydantic import TypeAdapter
+from pydantic_core import PydanticCustomError, core_schema
+
+from timber.dto import encode_json
+from timber.errors import ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic.json_schema import JsonSchemaValue
+
+    from timber.models.column_types import ColumnType
+    from timber.models.columns import ColumnConfig
+
+INTEGER_BITS: Final = {"SmallInteger": 16, "Integer": 32, "BigInteger": 64}
+
+PYTHON_TYPES: Final[dict[str, type[Any]]] = {
+    "String": str,
+    "Text": str,
+    "Integer": int,
+    "BigInteger": int,
+    "SmallInteger": int,
+    "Float": float,
+    "Numeric": Decimal,
+    "Boolean": bool,
+    "Date": date,
+    "Time": time,
+    "DateTime": datetime,
+    "Interval": timedelta,
+    "UUID": UUID,
+    "Binary": bytes,
+    "Enum": str,
+}
+
+
+def _refuse(problem: str) -> PydanticCustomError:
+    return PydanticCustomError("timber_value", "{problem}", {"problem": problem})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What PostgreSQL can hold in a column of one kind, as a marker in ``Annotated``.
+
+    ``size`` is the length of a String or a Vector or the precision of a Numeric, ``scale`` the Numeric's scale.
+    """
+
+    kind: str
+    size: int | None = None
+    scale: int | None = None
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        return _SCHEMAS[self.kind](self)
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        described = _JSON_SCHEMAS.get(self.kind)
+        return dict(described) if described else handler(schema)
+
+
+def _text(rule: Rule) -> core_schema.CoreSchema:
+    # A Python function costs a short string as much as a regular expression and a long one far less.
+    return core_schema.no_info_after_validator_function(
+        _without_nul, core_schema.str_schema(strict=True, max_length=rule.size)
+    )
+
+
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise _refuse("holds a NUL character, which PostgreSQL cannot store")
+    return value
+
+
+def _integer(rule: Rule) -> core_schema.CoreSchema:
+    limit = 2 ** (INTEGER_BITS[rule.kind] - 1)
+    return core_schema.int_schema(strict=True, ge=-limit, le=limit - 1)
+
+
+def _float(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.float_schema(strict=True)
+
+
+def _numeric(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.no_info_before_validator_function(
+        _exact_number,
+        core_schema.decimal_schema(
+            max_digits=rule.size, decimal_places=rule.scale, allow_inf_nan=False
+        ),
+    )
+
+
+def _exact_number(value: object) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return Decimal(value)
+    if isinstance(value, str):
+        try:
+            return Decimal(value)
+        except InvalidOperation:
+            raise _refuse("is not a decimal number") from None
+    raise _refuse("expected a Decimal, an int or a decimal number as a string")
+
+
+def _boolean(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.bool_schema(strict=True)
+
+
+def _not_a_number(value: object) -> object:
+    # pydantic reads 5 and "5" as seconds since 1970 (or as a duration), which nobody meant.
+    if isinstance(value, bool | int | float | Decimal) or (
+        isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit()
+    ):
+        raise _refuse("is a number; write a date, time or duration or its ISO 8601 text")
+    return value
+
+
+def _date(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.no_info_before_validator_function(
+        _plain_date, core_schema.date_schema()
+    )
+
+
+def _plain_date(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and len(value) > 10):
+        raise _refuse("has a time of day; give the date alone")
+    return _not_a_number(value)
+
+
+def _time(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.no_info_before_validator_function(
+        _not_a_number, core_schema.time_schema(tz_constraint="naive")
+    )
+
+
+def _datetime(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.no_info_after_validator_function(
+        _within_utc,
+        core_schema.no_info_before_validator_function(
+            _moment, core_schema.datetime_schema(tz_constraint="aware")
+        ),
+    )
+
+
+def _moment(value: object) -> object:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        raise _refuse("is a date without a time of day")
+    return _not_a_number(value)
+
+
+def _within_utc(value: datetime) -> datetime:
+    if not 1 < value.year < 9999:
+        try:
+            value.astimezone(UTC)
+        except OverflowError:
+            raise _refuse("is outside the years 1 to 9999 in UTC") from None
+    return value
+
+
+def _interval(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.no_info_before_validator_function(
+        _not_a_number, core_schema.timedelta_schema()
+    )
+
+
+def _uuid(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.no_info_plain_validator_function(
+        _standard_uuid, serialization=core_schema.to_string_ser_schema(when_used="json")
+    )
+
+
+def _standard_uuid(value: object) -> UUID:
+    if type(value) is UUID:
+        return value
+    if isinstance(value, UUID):  # a driver's own subclass, which JSON encoders refuse
+        return UUID(int=value.int)
+    if isinstance(value, str):
+        try:
+            return UUID(value)
+        except ValueError:
+            pass
+    raise _refuse("is not a UUID")
+
+
+def _binary(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.no_info_plain_validator_function(
+        _bytes,
+        serialization=core_schema.plain_serializer_function_ser_schema(
+            _base64, when_used="json-unless-none", return_schema=core_schema.str_schema()
+        ),
+    )
+
+
+def _bytes(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, bytearray | memoryview):
+        return bytes(value)
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise _refuse("is text that is not base64") from None
+    raise _refuse("expected bytes")
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _any_json(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.no_info_plain_validator_function(_checked_json)
+
+
+def _checked_json(value: object) -> object:
+    try:
+        encode_json(value, "")
+    except ValidationError as error:
+        path, problem = error.errors[0]
+        raise _refuse(f"{problem} (at {path.lstrip('.')})" if path else problem) from None
+    return value
+
+
+def _vector(rule: Rule) -> core_schema.CoreSchema:
+    return core_schema.list_schema(
+        core_schema.float_schema(strict=True, allow_inf_nan=False),
+        min_length=rule.size,
+        max_length=rule.size,
+    )
+
+
+_SCHEMAS: Final[dict[str, Callable[[Rule], core_schema.CoreSchema]]] = {
+    "String": _text,
+    "Text": _text,
+    "Integer": _integer,
+    "BigInteger": _integer,
+    "SmallInteger": _integer,
+    "Float": _float,
+    "Numeric": _numeric,
+    "Boolean": _boolean,
+    "Date": _date,
+    "Time": _time,
+    "DateTime": _datetime,
+    "Interval": _interval,
+    "UUID": _uuid,
+    "Binary": _binary,
+    "JSON": _any_json,
+    "JSONB": _any_json,
+    "Vector": _vector,
+}
+
+_JSON_SCHEMAS: Final[dict[str, JsonSchemaValue]] = {
+    "UUID": {"type": "string", "format": "uuid"},
+    "Binary": {"type": "string", "contentEncoding": "base64"},
+    "JSON": {},
+    "JSONB": {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StrictList:
+    """A list, and not just anything that can be iterated, as a marker in ``Annotated``."""
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> core_schema.CoreSchema:
+        schema = handler(source)
+        return core_schema.list_schema(schema.get("items_schema"), strict=True)  # type: ignore[arg-type]
+
+
+def input_type(column_type: ColumnType) -> Any:
+    """The annotation of a value that is not NULL on its way into a column of this type.
+
+    JSON is ``Any`` here: the repository checks it while it encodes it, once.
+    """
+    if column_type.kind == "Enum":
+        return Literal[column_type.labels]
+    if column_type.kind in ("JSON", "JSONB"):
+        return Any
+    if column_type.item is not None:
+        return Annotated[list[input_type(column_type.item)], StrictList()]
+    if column_type.kind == "Vector":
+        return Annotated[list[float], Rule("Vector", column_type.length)]
+    size = column_type.length or column_type.precision
+    return Annotated[
+        PYTHON_TYPES[column_type.kind], Rule(column_type.kind, size, column_type.scale)
+    ]
+
+
+def output_type(column_type: ColumnType) -> Any:
+    """The annotation of a value that is not NULL on its way out: plain, since the table has already checked it."""
+    if column_type.kind == "Enum":
+        return Literal[column_type.labels]
+    if column_type.kind in ("JSON", "JSONB"):
+        return Any
+    if column_type.item is not None:
+        return list[output_type(column_type.item)]  # type: ignore[misc]
+    if column_type.kind == "Vector":
+        return list[float]
+    if column_type.kind == "Binary":
+        return Annotated[bytes, Rule("Binary")]
+    return PYTHON_TYPES[column_type.kind]
+
+
+def column_annotation(column: ColumnConfig) -> Any:
+    """The annotation of a value for this column, None included where the column may be NULL."""
+    annotation = input_type(column.type)
+    return annotation | None if column.nullable else annotation
+
+
+def column_adapter(column: ColumnConfig) -> TypeAdapter[Any]:
+    """The check of one value for this column, JSON included: for filters, keys and plain mappings.
+
+    The adapter returns the value as the driver wants it (a string becomes its UUID); JSON stays as it was given.
+    """
+    return type_adapter(column.type, nullable=column.nullable)
+
+
+@lru_cache(maxsize=4096)
+def type_adapter(column_type: ColumnType, *, nullable: bool) -> TypeAdapter[Any]:
+    """The check of one value for a column of this type."""
+    annotation = (
+        Annotated[Any, Rule(column_type.kind)]
+        if column_type.kind in ("JSON", "JSONB")
+        else input_type(column_type)
+    )
+    return TypeAdapter(annotation | None if nullable else annotation)

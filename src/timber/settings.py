@@ -1,0 +1,86 @@
+"""Every setting of Timber, each also an environment variable ``TIMBER_<NAME>``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class TimberSettings(BaseSettings):
+    """Settings of one :class:`~timber.Timber`. Times are in seconds."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="TIMBER_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    database_url: str | None = Field(default=None, repr=False)
+    """``postgresql://user:password@host:port/name``, or ``embedded``."""
+    cache_url: str | None = Field(default=None, repr=False)
+    """``redis://host:port/0``."""
+    cache_enabled: bool = True
+    env: str = "development"
+    """``production`` refuses what is only for development, such as the embedded server."""
+    embedded_directory: Path = Path(".timber")
+    """Where the embedded servers keep their data."""
+
+    model_config_dirs: Annotated[tuple[Path, ...], NoDecode] = ()
+    """Folders with YAML models; in the environment separated by commas."""
+    session_types: Annotated[tuple[str, ...], NoDecode] = ("research", "trading", "portfolio")
+    session_moves: dict[str, tuple[str, ...]] | None = None
+    """Allowed moves of a session's status, instead of the built-in ones."""
+    search_language: str = "simple"
+    """PostgreSQL's text search configuration for keyword search."""
+
+    application_name: str = "timber"
+    pool_size: int = Field(default=20, ge=1)
+    max_overflow: int = Field(default=40, ge=0)
+    pool_timeout: Seconds = 30.0
+    pool_recycle: Seconds = 3600.0
+    ping_after: Seconds = 30.0
+    """A pooled connection idle for longer is pinged before it is used."""
+    connect_timeout: Seconds = 10.0
+    statement_timeout: Seconds = 30.0
+    lock_timeout: Seconds | None = None
+    idle_in_transaction_session_timeout: Seconds | None = 60.0
+    commit_timeout: Seconds = 5.0
+    """How long a COMMIT, or a lone write that was cancelled, may take to finish before its outcome is unknown."""
+    rollback_timeout: Seconds = 1.0
+    """How long a ROLLBACK or the end of a cancelled statement may take before the connection is thrown away."""
+
+    resolve_timeout: Seconds = 10.0
+    """How long to go on asking what became of a transaction whose connection was lost at its COMMIT."""
+
+    conflict_attempts: int = Field(default=5, ge=1)
+    conflict_wait: Seconds = 0.01
+    """First wait after a serialization failure or deadlock; doubled each time, with jitter."""
+    outage_attempts: int = Field(default=3, ge=1)
+    outage_wait: Seconds = 1.0
+    outage_wait_max: Seconds = 10.0
+    retry_budget: Seconds = 60.0
+    """All attempts and waits of one retried work together."""
+
+    echo: bool = False
+    echo_pool: bool = False
+    slow_query_seconds: Seconds = 1.0
+
+    @field_validator("model_config_dirs", "session_types", mode="before")
+    @classmethod
+    def _split_commas(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _waits_are_in_order(self) -> Self:
+        if self.outage_wait > self.outage_wait_max:
+            raise ValueError("outage_wait is longer than outage_wait_max")
+        return self
+
+    @property
+    def production(self) -> bool:
+        return self.env.lower() == "production"
