@@ -70,6 +70,10 @@ class ValidationError(ServiceError):
         """An error about one field."""
         return cls(errors=[FieldProblem(field, problem)])
 
+    def at(self, field: str) -> ValidationError:
+        """The same problems, all of them of ``field``."""
+        return ValidationError(errors=[FieldProblem(field, e.problem) for e in self.errors])
+
     @classmethod
     def from_pydantic(
         cls, error: pydantic.ValidationError, *, prefix: str = ""

@@ -14,7 +14,7 @@ import asyncpg
 from sqlalchemy import make_url
 
 from tests.harness.schema import create_schema
-from timber.database.embedded_watch import nobody_else
+from timber.database.embedded_watch import make_directory, nobody_else
 
 T = TypeVar("T")
 
@@ -82,6 +82,7 @@ class Databases:
         name = f"{self._prefix}_template"
         built = self._run_directory / "template-built"
         if not built.exists():
+            make_directory(self._run_directory)
             with nobody_else(self._run_directory):
                 if not built.exists():
                     await create_schema(await self.bare("template"))

@@ -6,6 +6,7 @@ import asyncio
 import socket
 import struct
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, Self
@@ -31,11 +32,14 @@ class _Trap:
     each_connection: bool
     passed: Counter[int] = field(default_factory=Counter)
 
-    def room(self, link: _Link) -> int:
-        return self.count - self.passed[self._key(link)]
+    def take(self, link: _Link, data: bytes) -> tuple[bytes, bytes]:
+        """Split into what may still pass and the rest."""
+        room = self.count - self.passed[self._key(link)]
+        self.passed[self._key(link)] += min(room, len(data))
+        return data[:room], data[room:]
 
-    def add(self, link: _Link, size: int) -> None:
-        self.passed[self._key(link)] += size
+    def is_full(self, link: _Link) -> bool:
+        return self.passed[self._key(link)] >= self.count
 
     def _key(self, link: _Link) -> int:
         return link.number if self.each_connection else 0
@@ -168,39 +172,39 @@ class Proxy:
 
     async def _pump(self, link: _Link, source: _End, target: _End, direction: Direction) -> None:
         reader, writer = source[0], target[1]
-        try:
+        # An error of one side is the end of the connection for the other.
+        with suppress(OSError):
             while data := await reader.read(65536):
                 while data and not link.is_cut:
                     await self._flowing.wait()
                     if self._delay:
                         await asyncio.sleep(self._delay)
                     data = await self._pass_on(link, writer, data, direction)
-        except OSError:
-            pass  # the end of this connection, as far as the other side is concerned
 
     async def _pass_on(
         self, link: _Link, writer: asyncio.StreamWriter, data: bytes, direction: Direction
     ) -> bytes:
-        """Let through as much as the trap allows and spring it; the answer is the rest."""
+        """Let through what the trap allows and spring it when that was all; the answer is the rest."""
         trap = self._trap if self._trap and self._trap.direction == direction else None
-        room = trap.room(link) if trap else len(data)
-        passed = data[:room]
-        writer.write(passed)
-        await writer.drain()
-        self.passed[direction] += len(passed)
-        if trap:
-            trap.add(link, len(passed))
-            if room <= len(data):
-                self._spring(trap, link)
-        return data[room:]
-
-    def _spring(self, trap: _Trap, link: _Link) -> None:
-        if not trap.each_connection and self._trap is trap:
+        if trap is None:
+            await self._send(writer, data, direction)
+            return b""
+        # What the trap allows is taken before the first await: another connection may come along in the meantime.
+        passed, rest = trap.take(link, data)
+        sprung = trap.is_full(link)
+        if sprung and not trap.each_connection:
             self._trap = None
-        if trap.action is _Action.FREEZE:
+        await self._send(writer, passed, direction)
+        if sprung and trap.action is _Action.FREEZE:
             self.freeze()
-        else:
+        elif sprung:
             link.cut(reset=trap.action is _Action.RESET)
+        return rest
+
+    async def _send(self, writer: asyncio.StreamWriter, data: bytes, direction: Direction) -> None:
+        self.passed[direction] += len(data)
+        writer.write(data)
+        await writer.drain()
 
 
 _End = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -233,10 +237,8 @@ class _Link:
     async def close(self) -> None:
         for _, writer in (self.client, self.server):
             writer.close()
-            try:
+            with suppress(OSError):
                 await writer.wait_closed()
-            except OSError:
-                pass
 
 
 async def _connect(upstream: URL) -> _End:

@@ -9,13 +9,20 @@ import os
 import sys
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from sqlalchemy import URL
 
 from timber.database.embedded_cluster import find_binaries, start_cluster
-from timber.database.embedded_watch import Postmaster, nobody_else, share_users, stop_unused
+from timber.database.embedded_watch import (
+    Postmaster,
+    make_directory,
+    nobody_else,
+    share_users,
+    stop_unused,
+)
 from timber.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
@@ -41,13 +48,15 @@ class EmbeddedPostgres:
         self.directory = directory
         self.pid = server.pid
         self.socket_dir = server.socket_dir
+        self.port = server.port
         self._users: int | None = users
         atexit.register(self.stop_blocking)
 
     @property
     def url(self) -> str:
         """The SQLAlchemy URL of the server's own database."""
-        query = {"host": str(self.socket_dir)}
+        # The port too, or the PGPORT of somebody's environment would be taken.
+        query = {"host": str(self.socket_dir), "port": str(self.port)}
         url = URL.create("postgresql+asyncpg", "postgres", database="postgres", query=query)
         return url.render_as_string(hide_password=False)
 
@@ -95,7 +104,7 @@ class EmbeddedPostgres:
         binaries = find_binaries()
         directory = Path(directory).absolute()
         try:
-            _make_directory(directory)
+            make_directory(directory)
             with nobody_else(directory):
                 users = share_users(directory)
                 try:
@@ -121,19 +130,11 @@ class EmbeddedPostgres:
         if users is None:
             return
         atexit.unregister(self.stop_blocking)
-        if not self.directory.exists():
-            # Somebody removed it; a server notices that by itself.
-            os.close(users)
-            return
-        with nobody_else(self.directory):
+        # Where somebody removed the directory, the server notices by itself.
+        with suppress(FileNotFoundError), nobody_else(self.directory):
             os.close(users)
             if stop_unused(self.directory):
                 logger.debug("the embedded PostgreSQL in %s stopped", self.directory)
-
-
-def _make_directory(directory: Path) -> None:
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / ".gitignore").write_text("*\n", encoding="utf-8")
 
 
 def _stop_started(starting: Future[EmbeddedPostgres]) -> None:

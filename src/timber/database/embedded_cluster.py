@@ -72,18 +72,18 @@ def start_cluster(directory: Path, binaries: Path, settings: Mapping[str, str]) 
     if not data.exists():
         _make_cluster(data, binaries, account)
     socket_dir = _socket_dir(data, account)
-    _remove_stale_pid_file(data)
+    for left_over in (data / "postmaster.pid", socket_dir / ".s.PGSQL.5432.lock"):
+        _remove_stale(left_over)
     log = data / "log"
     log.unlink(missing_ok=True)
     # Names relative to the directory, since pg_ctl hands them to a shell.
     options = ["-k", "." if socket_dir == data else str(socket_dir)]
     for name, value in settings.items():
         options += ["-c", f"{name}={value}"]
-    watch = _start_watch(directory)
     start = [str(binaries / "pg_ctl"), "start", "--wait", "--timeout=60", "--silent"]
     files = ["--pgdata=data", "--log=data/log"]
-    _run([*start, *files, f"--options={shlex.join(options)}"], account, cwd=directory, log=log)
-    watch.wait()
+    with _start_watch(directory):
+        _run([*start, *files, f"--options={shlex.join(options)}"], account, cwd=directory, log=log)
     server = Postmaster.of(data)
     if server is None:
         raise ConfigurationError(
@@ -202,16 +202,15 @@ def _socket_dir(data: Path, account: Account | None) -> Path:
     return short
 
 
-def _remove_stale_pid_file(data: Path) -> None:
-    """Remove what a crash left, where its process id is another program's now.
+def _remove_stale(lock_file: Path) -> None:
+    """Remove what a crash left, where its process id is another program's now or nobody has reaped the process.
 
     PostgreSQL sees only that the id is in use and refuses to start: common in containers, whose ids are few.
     """
-    pid_file = data / "postmaster.pid"
     try:
-        pid = int(pid_file.read_text(encoding="utf-8").split("\n", 1)[0])
+        pid = int(lock_file.read_text(encoding="utf-8").split("\n", 1)[0])
         program = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0", 1)[0]
     except (OSError, ValueError):
         return
     if Path(os.fsdecode(program)).name != "postgres":
-        pid_file.unlink()
+        lock_file.unlink()

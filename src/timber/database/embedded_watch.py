@@ -7,6 +7,7 @@ included, so no list of process ids can go stale. Starting and stopping happen u
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -52,6 +53,14 @@ class Postmaster(NamedTuple):
         return True
 
 
+def make_directory(directory: Path) -> None:
+    """Make the directory and its lock files, which nothing else makes: a removed directory stays removed."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / ".gitignore").write_text("*\n", encoding="utf-8")
+    for name in ("lock", "users"):
+        (directory / name).touch(0o600)
+
+
 def share_users(directory: Path) -> int:
     """Count the caller as a user of the server until the returned file descriptor is closed."""
     users = _open(directory / "users")
@@ -63,7 +72,8 @@ def share_users(directory: Path) -> int:
 def nobody_else(directory: Path, *, timeout: float = 60.0) -> Generator[None]:
     """While this is held no other process starts or stops the server of this directory.
 
-    Raises TimeoutError when another process has held it for ``timeout`` seconds.
+    Raises TimeoutError when another process has held it for ``timeout`` seconds, FileNotFoundError when the
+    directory is gone.
     """
     lock = _open(directory / "lock")
     try:
@@ -90,7 +100,7 @@ def stop_unused(directory: Path) -> bool:
 
 
 def _open(path: Path) -> int:
-    return os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(path, os.O_RDWR)
 
 
 def _alone(file: int) -> bool:
@@ -151,15 +161,16 @@ def _within(seconds: float, true: Callable[[], bool]) -> bool:
 
 def _watch(directory: Path) -> None:
     stopped = False
-    while not stopped and directory.exists():
+    while not stopped:
         users = _open(directory / "users")
         fcntl.flock(users, fcntl.LOCK_EX)
         # Not kept while asking for the other lock: whoever starts a server takes the two in the other order.
         os.close(users)
-        with nobody_else(directory):
+        with nobody_else(directory, timeout=math.inf):
             stopped = stop_unused(directory)
 
 
 if __name__ == "__main__" and os.fork() == 0:
     # The caller waits for its child only; the grandchild outlives it.
-    _watch(Path(sys.argv[1]))
+    with suppress(FileNotFoundError):
+        _watch(Path(sys.argv[1]))

@@ -1,11 +1,12 @@
-"""Tables and mapped classes out of complete model configurations."""
+"""Tables out of complete model configurations."""
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy import orm
 from sqlalchemy.schema import DDL
 
 from timber.models.column_types import SEARCH_VECTOR
@@ -13,7 +14,7 @@ from timber.models.search_ddl import SQLFunction, search_expression, search_func
 from timber.models.types import Vector, sqlalchemy_type
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from timber.models.config import (
         AssociationConfig,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
         IndexColumn,
         IndexConfig,
         ModelConfig,
-        RelationshipConfig,
     )
 
 NAMING_CONVENTION: Final = {
@@ -79,12 +79,11 @@ def _column(
             )
         )
     if column.generated is not None:
-        extra.append(sa.Computed(sa.text(_literal_sql(column.generated)), persisted=True))
+        extra.append(sa.Computed(_sql(column.generated), persisted=True))
     elif column.type.kind == SEARCH_VECTOR and function is not None:
         extra.append(sa.Computed(sa.text(search_expression(config, function)), persisted=True))
     if column.identity:
         extra.append(sa.Identity(always=False))
-    server_default = column.server_default
     return sa.Column(
         column.name,
         sqlalchemy_type(column.type),
@@ -93,16 +92,14 @@ def _column(
         nullable=column.nullable,
         # Keys are made here, or by an identity that is declared: never by a silent sequence.
         autoincrement=column.identity,
-        server_default=None
-        if server_default is None
-        else sa.text(_literal_sql(server_default)),
+        server_default=_sql(column.server_default) if column.server_default else None,
         comment=column.comment,
     )
 
 
-def _literal_sql(expression: str) -> str:
-    # text() takes a colon before a word for a parameter; two colons (a cast) it leaves alone.
-    return expression.replace("\\", "\\\\").replace(":", "\\:").replace("\\:\\:", "::")
+def _sql(expression: str) -> sa.TextClause:
+    # text() takes a colon before a word for a parameter, unless it is escaped or part of a cast.
+    return sa.text(re.sub(r"(?<![:\\\w]):(?=\w)", r"\\:", expression))
 
 
 def _action(action: str) -> str | None:
@@ -112,7 +109,7 @@ def _action(action: str) -> str | None:
 def _column_rules(table: sa.Table, column: ColumnConfig) -> None:
     if column.check is not None:
         table.append_constraint(
-            sa.CheckConstraint(sa.text(_literal_sql(column.check)), name=column.name)
+            sa.CheckConstraint(_sql(column.check), name=column.name)
         )
     labels = column.type.item.labels if column.type.item else column.type.labels
     if labels:
@@ -124,7 +121,7 @@ def _column_rules(table: sa.Table, column: ColumnConfig) -> None:
             else f"{name} IN ({quoted})"
         )
         table.append_constraint(
-            sa.CheckConstraint(sa.text(_literal_sql(condition)), name=f"{column.name}_labels")
+            sa.CheckConstraint(_sql(condition), name=f"{column.name}_labels")
         )
     if column.unique:
         table.append_constraint(sa.UniqueConstraint(column.name))
@@ -134,14 +131,14 @@ def _column_rules(table: sa.Table, column: ColumnConfig) -> None:
 
 def _constraint(config: ConstraintConfig) -> sa.Constraint:
     if config.check is not None:
-        return sa.CheckConstraint(sa.text(_literal_sql(config.check)), name=config.name)
+        return sa.CheckConstraint(_sql(config.check), name=config.name)
     return sa.UniqueConstraint(*(config.unique or ()), name=config.name)
 
 
 def _index(table: sa.Table, config: IndexConfig) -> None:
     options: dict[str, Any] = {"postgresql_using": config.method}
     if config.where is not None:
-        options["postgresql_where"] = sa.text(_literal_sql(config.where))
+        options["postgresql_where"] = _sql(config.where)
     if config.include:
         options["postgresql_include"] = list(config.include)
     if config.options:
@@ -206,33 +203,3 @@ def build_association(
     linking = sa.Table(config.name, metadata, *sides, comment=config.comment)
     sa.Index(None, linking.c[names[1]])  # the primary key serves the way from the left
     return linking
-
-
-def build_class(config: ModelConfig, table: sa.Table) -> type[Any]:
-    """A class of its own for the model, to be mapped."""
-    return type(
-        config.name,
-        (),
-        {
-            "__doc__": config.comment or f"A row of {config.table}.",
-            "__module__": "timber.models.mapped",
-            "__model_config__": config,
-            "__table__": table,
-            "__init__": _init,
-            "__repr__": _repr,
-        },
-    )
-
-
-def _init(self: Any, **values: Any) -> None:
-    unknown = values.keys() - type(self).__mapper__.attrs.keys()
-    if unknown:
-        raise TypeError(f"{type(self).__name__} has no {', '.join(sorted(unknown))}")
-    for name, value in values.items():
-        setattr(self, name, value)
-
-
-def _repr(self: Any) -> str:
-    # Only the key: a row's values do not belong in a log.
-    config = type(self).__model_config__
-    return f"<{config.name} {config.primary_key}={self.__dict__.get(config.primary_key)!r}>"

@@ -9,39 +9,32 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from timber.models.config import ModelConfig
 
-# A tsvector holds 1 MB. Of this little text no vector is that large, so it needs no subtransaction to find out.
-_SAFE_BYTES = 100_000
+# Whatever `room` characters of each column are, this many make a vector of almost any text.
+_FIRST_ROOM = 262_144
 
 _FUNCTION = """\
 CREATE OR REPLACE FUNCTION {name}({parameters}) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE AS $search$
 DECLARE
-  room bigint := {safe};
-  too_much bigint := 0;
-  half bigint;
-  made tsvector;
+  made tsvector := '';
+  fits bigint := 0;
+  too_much bigint;
+  room bigint := {first_room};
 BEGIN
-  IF {size} <= {safe} THEN
-    RETURN {whole};
-  END IF;
   BEGIN
     RETURN {whole};
   EXCEPTION WHEN program_limit_exceeded THEN
-    made := {part};
+    NULL;  -- more than a tsvector holds: look for as much as fits
   END;
-  -- `room` is known to fit and `too_much` not to: first double it, then halve what lies between.
-  WHILE too_much = 0 OR too_much - room > room / 64 LOOP
-    half := CASE WHEN too_much = 0 THEN room * 2 ELSE (room + too_much) / 2 END;
-    DECLARE
-      room bigint := half;
+  LOOP
     BEGIN
       made := {part};
+      fits := room;
     EXCEPTION WHEN program_limit_exceeded THEN
-      too_much := half;
+      too_much := room;
     END;
-    IF too_much IS DISTINCT FROM half THEN
-      room := half;
-    END IF;
+    EXIT WHEN too_much - fits <= greatest(fits / 64, 1);
+    room := CASE WHEN too_much IS NULL THEN room * 2 ELSE (fits + too_much) / 2 END;
   END LOOP;
   RETURN made;
 END
@@ -76,31 +69,27 @@ def search_function(config: ModelConfig) -> SQLFunction | None:
         return None
     language = f"'{search.language}'::regconfig"
     parameters: list[str] = []
-    sizes: list[str] = []
     wholes: list[str] = []
     parts: list[str] = []
     for name, weight in search.weights.items():
         if config.column(name).is_json:
-            kind, text = "jsonb", f"{name}::text"
+            kind = "jsonb"
             whole = f"jsonb_to_tsvector({language}, {name}, '[\"string\"]')"
             part = whole.replace(f"{name}, '", f"{_JSON_PART.format(column=name)}, '")
         else:
-            kind, text = "text", name
+            kind = "text"
             whole = f"to_tsvector({language}, {name})"
             part = f"to_tsvector({language}, left({name}, least(room, 2147483647)::integer))"
         parameters.append(f"{name} {kind}")
-        sizes.append(f"coalesce(octet_length({text}), 0)")
         wholes.append(f"setweight(coalesce({whole}, ''), '{weight}')")
         parts.append(f"setweight(coalesce({part}, ''), '{weight}')")
     body = _FUNCTION.format(
         name="{name}",
         parameters=", ".join(parameters),
-        safe=_SAFE_BYTES,
-        size=" + ".join(sizes),
+        first_room=_FIRST_ROOM,
         whole=" || ".join(wholes),
         part=" || ".join(parts),
     )
-    # The text still has doubled braces nowhere: only the name is left to fill in.
     digest = hashlib.sha256(body.encode()).hexdigest()[:8]
     name = f"timber_search_{config.table[:40]}_{digest}"
     create = body.replace("{name}", name)

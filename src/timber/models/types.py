@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -11,7 +12,7 @@ from sqlalchemy.types import UserDefinedType
 from timber.models.column_types import LABEL_LIMIT, SEARCH_VECTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy.engine import Dialect
     from sqlalchemy.sql.elements import BindParameter, ColumnElement

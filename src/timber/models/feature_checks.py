@@ -1,0 +1,166 @@
+"""What a model's features say, held against its columns."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from timber.models.column_types import JSON_KINDS, TEXT_KINDS, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from timber.errors import ConfigurationError
+    from timber.models.assemble import Assembled
+    from timber.models.config import ModelConfig
+
+_TEXTUAL = TEXT_KINDS | JSON_KINDS | {"Enum"}
+_RULE_COLUMNS = ("field", "less_than", "less_or_equal", "required_with")
+
+
+def check_features(model: Assembled, config: ModelConfig) -> list[ConfigurationError]:
+    """Everything in the features of a model that does not fit its columns."""
+    return _FeatureChecks(model, config).all()
+
+
+class _FeatureChecks:
+    def __init__(self, model: Assembled, config: ModelConfig) -> None:
+        self._model = model
+        self._config = config
+        self._errors: list[ConfigurationError] = []
+
+    def all(self) -> list[ConfigurationError]:
+        self._search_and_embedding()
+        self._encryption()
+        self._validation()
+        self._names()
+        self._personal_data()
+        return self._errors
+
+    def _wrong(self, feature: str, message: str, *below: str | int) -> None:
+        self._errors.append(self._model.place("features", feature).error(message, *below))
+
+    def _known(self, feature: str, name: str, *below: str | int) -> bool:
+        if name in self._model.columns:
+            return True
+        if name not in self._model.gaps:
+            hint = nearest(name, self._model.columns)
+            self._wrong(feature, f"{self._config.name} has no column {name!r}{hint}", *below)
+        return False
+
+    def _all_known(self, feature: str, key: str, names: Iterable[str]) -> None:
+        for position, name in enumerate(names):
+            self._known(feature, name, key, position)
+
+    def _search_and_embedding(self) -> None:
+        features = self._config.features
+        for name in features.search.weights if features.search else ():
+            self._textual("search", name, "weights", name)
+        for position, name in enumerate(features.embedding.columns if features.embedding else ()):
+            self._textual("embedding", name, "columns", position)
+
+    def _textual(self, feature: str, name: str, *below: str | int) -> None:
+        if self._known(feature, name, *below):
+            column = self._config.column(name)
+            if column.type.kind not in _TEXTUAL:
+                self._wrong(feature, f"{name} is {column.type}, which holds no text", *below)
+            elif column.generated is not None and feature == "search":
+                message = f"{name} is generated, and PostgreSQL makes no generated column from another"
+                self._wrong(feature, message, *below)
+
+    def _encryption(self) -> None:
+        encryption = self._config.features.encryption
+        if encryption is None:
+            return
+        self._all_known("encryption", "columns", encryption.columns)
+        for position, name in enumerate(encryption.searchable):
+            if name not in encryption.columns:
+                message = f"{name} is searchable but not among the encrypted columns"
+                self._wrong("encryption", message, "searchable", position)
+        if encryption.per_person and self._config.owner is None:
+            message = "a key per person needs to know whose the row is: declare an owner"
+            self._wrong("encryption", message, "per_person")
+        for position, name in enumerate(encryption.columns):
+            if use := self._use_of_plaintext(name):
+                message = f"{name} is encrypted, so PostgreSQL cannot read it, but it is {use}"
+                self._wrong("encryption", message, "columns", position)
+
+    def _use_of_plaintext(self, name: str) -> str | None:
+        config = self._config
+        column = config.column(name) if name in config.column_names else None
+        if column is None:
+            return None
+        features = config.features
+        word = re.compile(rf"\b{re.escape(name)}\b")
+        in_sql = [
+            *((f"in the generated column {c.name}", c.generated) for c in config.columns),
+            *((f"in the check of {c.name}", c.check) for c in config.columns),
+            *((f"in the check {c.name}", c.check) for c in config.constraints),
+            *(("in the condition of an index", i.where) for i in config.indexes),
+        ]
+        uses = {
+            "the primary key": column.primary_key,
+            "a reference": column.foreign_key is not None,
+            "generated": column.generated is not None,
+            "the owner": config.owner == name,
+            "unique": column.unique
+            or any(name in (constraint.unique or ()) for constraint in config.constraints),
+            "indexed": column.index
+            or any(name in (*i.column_names, *i.include) for i in config.indexes),
+            "searched": features.search is not None and name in features.search.weights,
+            "embedded": features.embedding is not None and name in features.embedding.columns,
+        }
+        uses |= {where: bool(sql and word.search(sql)) for where, sql in in_sql}
+        return next((use for use, so in uses.items() if so), None)
+
+    def _validation(self) -> None:
+        validation = self._config.features.validation
+        for position, rule in enumerate(validation.rules if validation else ()):
+            below = ("rules", position)
+            for key in _RULE_COLUMNS:
+                name = getattr(rule, key)
+                if name is not None:
+                    self._known("validation", name, *below, key)
+            if rule.pattern is not None:
+                try:
+                    re.compile(rule.pattern)
+                except re.error as error:
+                    message = f"not a regular expression: {error}"
+                    self._wrong("validation", message, *below, "pattern")
+            if None not in (rule.min_length, rule.max_length):
+                if (rule.min_length or 0) > (rule.max_length or 0):
+                    message = "min_length is above max_length"
+                    self._wrong("validation", message, *below, "min_length")
+
+    def _names(self) -> None:
+        features = self._config.features
+        if features.audit is not None:
+            self._all_known("audit", "columns", features.audit.columns or ())
+            self._all_known("audit", "exclude", features.audit.exclude)
+        if features.cache is not None:
+            self._all_known("cache", "lists", features.cache.lists)
+            for position, tag in enumerate(features.cache.tags):
+                for name in re.findall(r"\{([^{}]*)\}", tag):
+                    self._known("cache", name, "tags", position)
+
+    def _personal_data(self) -> None:
+        personal = self._config.features.personal_data
+        if personal is None:
+            return
+        self._all_known("personal_data", "columns", personal.columns)
+        if personal.person is not None:
+            self._known("personal_data", personal.person, "person")
+        if personal.through is not None and self._known("personal_data", personal.through, "through"):
+            if self._config.column(personal.through).foreign_key is None:
+                message = f"{personal.through} refers to no other model"
+                self._wrong("personal_data", message, "through")
+        if personal.person is None and personal.through is None and self._config.owner is None:
+            message = "whose data is it? declare person, through, or an owner"
+            self._wrong("personal_data", message)
+        encryption = self._config.features.encryption
+        if personal.on_erasure == "destroy_key" and not (encryption and encryption.per_person):
+            message = "destroy_key needs encryption with `per_person: true`"
+            self._wrong("personal_data", message, "on_erasure")
+        if personal.retention_days is not None and not self._config.soft_delete:
+            message = "retention_days is about soft-deleted rows: add the mixin SoftDelete"
+            self._wrong("personal_data", message, "retention_days")

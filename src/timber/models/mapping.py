@@ -1,0 +1,142 @@
+"""Classes mapped to the models' tables, for callers who want SQLAlchemy's ORM."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import event, orm
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import sqlalchemy as sa
+
+    from timber.models.config import ModelConfig, RelationshipConfig
+    from timber.models.relations import Relation
+
+MODULE: Final = "timber.models.mapped"
+
+
+def build_class(config: ModelConfig, table: sa.Table) -> type[Any]:
+    """A class of its own for a model, ready to be mapped."""
+    return type(
+        config.name,
+        (),
+        {
+            "__doc__": config.comment or f"A row of {config.table}.",
+            "__module__": MODULE,
+            "__model_config__": config,
+            "__table__": table,
+            "__init__": _initializer(config),
+            "__repr__": _repr,
+        },
+    )
+
+
+def map_classes(
+    mappers: orm.registry,
+    classes: Mapping[str, type[Any]],
+    configs: Mapping[str, ModelConfig],
+    relations: Callable[[str], Iterable[Relation]],
+) -> None:
+    """Map the classes to their tables and to one another. A column ``metadata`` is the attribute ``metadata``."""
+    for name, cls in classes.items():
+        config = configs[name]
+        table = cls.__table__
+        properties = {
+            relation.name: _relationship(config, relation, classes, mappers.metadata)
+            for relation in relations(name)
+        }
+        options: dict[str, Any] = {}
+        if config.versioned:
+            options["version_id_col"] = table.c.version
+        mappers.map_imperatively(cls, table, properties=properties, **options)
+        if config.timestamps:
+            event.listen(cls, "before_update", _touch)
+
+
+def _relationship(
+    config: ModelConfig,
+    relation: Relation,
+    classes: Mapping[str, type[Any]],
+    metadata: sa.MetaData,
+) -> orm.RelationshipProperty[Any]:
+    declared = config.relationship(relation.name)
+    if declared is None:
+        raise KeyError(relation.name)
+    table, other = classes[config.name].__table__, classes[relation.model].__table__
+    local, remote = table.c[relation.local], other.c[relation.remote]
+    options: dict[str, Any] = {"uselist": relation.many}
+    if relation.link is not None:
+        link = metadata.tables[relation.link.table]
+        near, far = link.c[relation.link.near], link.c[relation.link.far]
+        options |= {
+            "secondary": link,
+            "primaryjoin": local == near,
+            "secondaryjoin": far == remote,
+        }
+    else:
+        options["primaryjoin"] = local == orm.remote(remote)
+        options["foreign_keys"] = [local if local.foreign_keys else remote]
+        # A reference to the model itself reads both ways; the side of the other row says which is meant.
+        options["remote_side"] = [remote]
+    if relation.order_by:
+        options["order_by"] = [
+            other.c[name].desc() if descends else other.c[name]
+            for name, descends in relation.order_by
+        ]
+    if declared.cascade is not None:
+        options["cascade"] = declared.cascade
+    return orm.relationship(
+        classes[relation.model],
+        back_populates=declared.back_populates,
+        lazy="raise",
+        passive_deletes=_left_to_the_database(declared),
+        **options,
+    )
+
+
+def _left_to_the_database(declared: RelationshipConfig) -> bool | str:
+    # With lazy="raise" the ORM must not look for children: their foreign keys say what becomes of them.
+    return declared.many if declared.cascade and "delete" in declared.cascade else _never(declared)
+
+
+def _never(declared: RelationshipConfig) -> bool | str:
+    return "all" if declared.many or declared.type == "one_to_one" else False
+
+
+def _initializer(config: ModelConfig) -> Callable[..., None]:
+    makers = {
+        column.name: column.default.maker(_now)
+        for column in config.columns
+        if column.default is not None
+    }
+
+    def __init__(self: Any, **values: Any) -> None:  # noqa: N807 - becomes the class's own
+        known = type(self).__mapper__.attrs
+        for name, value in values.items():
+            if name not in known:
+                raise TypeError(f"{type(self).__name__} has no {name}")
+            setattr(self, name, value)
+        for name, make in makers.items():
+            if name not in values:
+                setattr(self, name, make())
+
+    return __init__
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _touch(mapper: orm.Mapper[Any], connection: sa.Connection, target: Any) -> None:
+    session = orm.object_session(target)
+    if session is not None and session.is_modified(target, include_collections=False):
+        target.updated_at = _now()
+
+
+def _repr(self: Any) -> str:
+    # Only the key: a row's values do not belong in a log.
+    config = type(self).__model_config__
+    return f"<{config.name} {config.primary_key}={self.__dict__.get(config.primary_key)!r}>"
