@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -11,7 +13,7 @@ from pydantic import BaseModel
 from benchmarks import rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from benchmarks.contenders import Contender
     from benchmarks.database import World
@@ -48,17 +50,45 @@ async def check_agreement(
             raise DisagreementError(f"{operation.title}, {contender.title}: {where}")
 
 
-async def record_statements(
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one call sends: its statements in order, and the round trips that they take."""
+
+    statements: tuple[str, ...]
+    round_trips: int
+
+    @property
+    def counted(self) -> Iterator[str]:
+        """The statements, those that follow themselves only once with their number."""
+        for statement, group in groupby(self.statements):
+            count = len(list(group))
+            yield statement if count == 1 else f"{statement} ({count} times)"
+
+
+async def record_traffic(
     operation: Operation, contender: Contender, world: World, recorder: Recorder
-) -> tuple[list[str], int]:
-    """The statements of one call of a warm ``operation``, and its round trips."""
-    inputs = await operation.inputs(world, 3 if operation.small > 1 else 1, 1)
+) -> Traffic:
+    """The traffic of one call on a connection where the statements are prepared."""
+    inputs = await operation.inputs(world, 1 if operation.rows > 1000 else 3, 1)
     for value in inputs:
         recorder.clear()
         await getattr(contender, operation.method)(value)
     if operation.writes:
         await world.restore()
-    return recorder.statements, recorder.round_trips
+    return Traffic(tuple(recorder.statements), recorder.round_trips)
+
+
+def check_statements(operation: Operation, limit: Traffic, timber: Traffic) -> None:
+    """The limit is one only if it does what Timber does.
+
+    Raises:
+        DisagreementError: with the first statement that differs.
+    """
+    for ours, theirs in zip_longest(timber.statements, limit.statements, fillvalue="nothing"):
+        if ours != theirs:
+            raise DisagreementError(
+                f"{operation.title}: Timber sends\n  {ours}\nand the limit\n  {theirs}"
+            )
 
 
 class _Plain:

@@ -124,12 +124,12 @@ class World:
         """``count`` sessions of one user, made on the server."""
         await self.connection.execute(
             "INSERT INTO sessions (id, user_id, session_type, status, metadata, version, created_at, updated_at) "
-            "SELECT gen_random_uuid(), $1, 'research', 'active', $2::jsonb, 1, at, at "
-            "FROM generate_series(1, $3::int) number, LATERAL (SELECT $4::timestamptz + number * interval '1 second' at) t",
+            "SELECT gen_random_uuid(), $1, 'research', 'active', $2::jsonb, 1, $3::timestamptz, $3 "
+            "FROM generate_series(1, $4::int)",
             rows.STREAM_USER,
             rows.metadata(1),
-            count,
             rows.EPOCH,
+            count,
         )
 
     async def written(self) -> list[Values]:

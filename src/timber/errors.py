@@ -75,15 +75,11 @@ class ValidationError(ServiceError):
         return ValidationError(errors=[FieldProblem(field, e.problem) for e in self.errors])
 
     @classmethod
-    def from_pydantic(
-        cls, error: pydantic.ValidationError, *, prefix: str = ""
-    ) -> ValidationError:
+    def from_pydantic(cls, error: pydantic.ValidationError, *, prefix: str = "") -> ValidationError:
         """The same failures without the input values that pydantic's own message shows."""
         return cls(
             errors=[
-                FieldProblem(
-                    prefix + (".".join(map(str, detail["loc"])) or "value"), detail["msg"]
-                )
+                FieldProblem(prefix + (".".join(map(str, detail["loc"])) or "value"), detail["msg"])
                 for detail in error.errors(
                     include_input=False, include_url=False, include_context=False
                 )

@@ -11,7 +11,7 @@ import logging
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
-from uuid import SafeUUID, UUID
+from uuid import UUID, SafeUUID
 
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import AsyncAdaptedQueuePool

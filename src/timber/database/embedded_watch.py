@@ -88,11 +88,9 @@ def stop_unused(directory: Path) -> bool:
     """Stop the server unless somebody uses it; called inside :func:`nobody_else`."""
     users = _open(directory / "users")
     try:
-        while not _alone(users):
-            if _shared(users):
-                return False
-            # Not a user but the watch, which has just seen the last one go and lets go again at once.
-            time.sleep(_POLL)
+        # A watch that has just seen the last user go holds this too, and lets go again at once.
+        if not _within(0.03, lambda: _alone(users)):
+            return False
         _stop(directory / "data")
         return True
     finally:
@@ -104,16 +102,8 @@ def _open(path: Path) -> int:
 
 
 def _alone(file: int) -> bool:
-    return _locked(file, fcntl.LOCK_EX)
-
-
-def _shared(file: int) -> bool:
-    return _locked(file, fcntl.LOCK_SH)
-
-
-def _locked(file: int, kind: int) -> bool:
     try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -62,7 +62,9 @@ def is_lost(error: BaseException) -> bool:
     original = _innermost(error)
     if isinstance(original, asyncpg.PostgresError):
         return (original.sqlstate or "").startswith(LOST_STATES)
-    return isinstance(original, OSError | EOFError | asyncpg.InterfaceError | asyncpg.InternalClientError)
+    return isinstance(
+        original, OSError | EOFError | asyncpg.InterfaceError | asyncpg.InternalClientError
+    )
 
 
 def came_from_server(error: BaseException) -> bool:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from timber.database.core import Core
     from timber.database.statements import Statement
 
+
 class LoneStatements:
     """Runs single statements, each on a connection of its own."""
 
@@ -50,9 +51,7 @@ class LoneStatements:
         """Run a write that returns no rows, as :meth:`finish` does."""
         return await self.finish(lambda link: self._core.run_on(link, label, work), check)
 
-    async def finish(
-        self, work: Callable[[Link], Awaitable[Any]], check: Check | None
-    ) -> Any:
+    async def finish(self, work: Callable[[Link], Awaitable[Any]], check: Check | None) -> Any:
         """Run a write to its end although the task is cancelled; repeated where it cannot happen twice.
 
         It cannot where the server said that it was rolled back, or where ``check`` found after a lost connection that it is

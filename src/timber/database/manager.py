@@ -21,7 +21,7 @@ from timber.database.connections import Connections
 from timber.database.core import Core
 from timber.database.errors import FOREIGN, translate
 from timber.database.lone import LoneStatements
-from timber.database.monitoring import Monitor, Moments, Plan, PoolStatus
+from timber.database.monitoring import Moments, Monitor, Plan, PoolStatus
 from timber.database.retry import retrying
 from timber.database.sessions import TRANSACTION
 from timber.database.statements import Statement, compile_statement
@@ -29,7 +29,7 @@ from timber.database.transaction import Isolation, TransactionOptions
 from timber.database.unit_of_work import UnitOfWork, current_unit_of_work
 from timber.database.urls import connect_arguments, name_of, parse_url
 from timber.dto import encode_json
-from timber.errors import DatabaseError, ServiceError, UsageError
+from timber.errors import ServiceError, UsageError
 from timber.settings import TimberSettings
 
 if TYPE_CHECKING:
@@ -284,14 +284,16 @@ class AsyncDatabaseManager:
             transaction = unit.transaction
             link = await transaction.ready()
             try:
-                yield _batches(await link.driver.cursor(statement.sql, *args), batch, transaction.fail)
+                yield _batches(
+                    await link.driver.cursor(statement.sql, *args), batch, transaction.fail
+                )
             except BaseException as error:
                 transaction.fail(error)
             return
         connections = self._core.connections
         link = await connections.acquire()
         try:
-            await link.driver.execute("BEGIN READ ONLY")
+            await link.driver.execute(_BEGIN_CURSOR)
             yield _batches(await link.driver.cursor(statement.sql, *args), batch, self._fail)
         except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise translate(error, self._target) from error
@@ -404,7 +406,11 @@ class AsyncDatabaseManager:
             return self.settings.pool_size + self.settings.max_overflow
         pool: Any = self.engine.sync_engine.pool
         size, overflow = getattr(pool, "size", None), getattr(pool, "_max_overflow", None)
-        return size() + overflow if size is not None and overflow is not None and overflow >= 0 else None
+        return (
+            size() + overflow
+            if size is not None and overflow is not None and overflow >= 0
+            else None
+        )
 
     def _fail(self, error: BaseException) -> NoReturn:
         if isinstance(error, FOREIGN):
@@ -451,3 +457,6 @@ def _now() -> datetime:
 
 
 _PING = Statement("SELECT 1", label="ping")
+
+# A reader may take its time between two batches.
+_BEGIN_CURSOR = "BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0"

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sqlalchemy import bindparam
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
-    from sqlalchemy import Executable
+    from sqlalchemy import BindParameter, Executable
     from sqlalchemy.engine import Dialect
 
 XID_COLUMN = "_xid"
@@ -77,11 +79,15 @@ def compile_statement(
         compiled.string,
         label=label,
         binds=[(name, processors.get(name)) for name in names],
-        defaults={
-            name: value for name, value in compiled.construct_params(_check=False).items()
-        },
+        defaults={name: value for name, value in compiled.construct_params(_check=False).items()},
         returning=bool(getattr(statement, "_returning", ())) and not compiled.ctes,
     )
+
+
+def parameter(name: str, type_: Any) -> BindParameter[Any]:
+    """A named parameter whose value comes with each execution."""
+    # Not required: expanding a caller's own parameters asks for the values of all.
+    return bindparam(name, type_=type_, required=False)
 
 
 class _HasShape(Protocol):

@@ -303,7 +303,8 @@ class Transaction:
             self._expunge(level)
             return
         shield = Shield(
-            lambda: remaining(self._core.settings.rollback_timeout), self.link.driver.terminate)
+            lambda: remaining(self._core.settings.rollback_timeout), self.link.driver.terminate
+        )
         try:
             if level.nested is not None:
                 assert self.session is not None
@@ -344,7 +345,9 @@ class Transaction:
             self.outcome = "committed"
             return
         await self._prepare_commit()
-        shield = Shield(lambda: remaining(self._core.settings.commit_timeout), link.driver.terminate)
+        shield = Shield(
+            lambda: remaining(self._core.settings.commit_timeout), link.driver.terminate
+        )
         failure: ServiceError | None = None
         try:
             await shield.run(
@@ -463,7 +466,8 @@ class JoinedTransaction(Transaction):
             return
         self.outcome = "rolled_back"
         shield = Shield(
-            lambda: remaining(self._core.settings.rollback_timeout), self.link.driver.terminate)
+            lambda: remaining(self._core.settings.rollback_timeout), self.link.driver.terminate
+        )
         try:
             if level.sent:
                 await shield.run(

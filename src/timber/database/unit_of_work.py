@@ -182,7 +182,9 @@ class UnitOfWork:
         """Call ``callback`` after the rollback of the innermost open savepoint or unit of work."""
         self.transaction.levels[-1].on_rollback.append(callback)
 
-    def invalidate(self, model: str, *, ids: Iterable[object] = (), tags: Iterable[str] = ()) -> None:
+    def invalidate(
+        self, model: str, *, ids: Iterable[object] = (), tags: Iterable[str] = ()
+    ) -> None:
         """Say what raw SQL of one's own has changed."""
         self.transaction.levels[-1].changes.append(Change(model, tuple(ids), tuple(tags)))
 
@@ -267,7 +269,9 @@ class UnitOfWork:
                 "one."
             )
         if self._given is not None:
-            raise UsageError("A nested unit of work has its connection already: that of the outer one.")
+            raise UsageError(
+                "A nested unit of work has its connection already: that of the outer one."
+            )
 
     async def _end_savepoint(self, savepoint: Savepoint, error: BaseException | None) -> None:
         try:

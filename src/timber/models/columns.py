@@ -31,6 +31,8 @@ NAME_LIMIT: Final = 63  # bytes PostgreSQL keeps of an identifier
 
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
 _SYSTEM_COLUMNS = frozenset({"ctid", "xmin", "xmax", "cmin", "cmax", "tableoid"})
+# A DTO written out as Python names these types beside its fields.
+_TYPE_NAMES = frozenset({"str", "int", "float", "bool", "bytes", "list"})
 # pydantic warns of a field that hides one of these, and a DTO with such a field cannot be used as one.
 _PYDANTIC_NAMES = frozenset(
     name for name in dir(BaseModel) if not name.startswith("_") and name != "metadata"
@@ -62,7 +64,7 @@ def check_identifier(name: str, what: str) -> str:
 
 def _column_name(name: str) -> str:
     check_identifier(name, "column")
-    if keyword.iskeyword(name):
+    if keyword.iskeyword(name) or name in _TYPE_NAMES:
         raise ValueError(f"{name!r} is reserved by Python")
     if name in _SYSTEM_COLUMNS:
         raise ValueError(f"{name!r} is reserved by PostgreSQL")
@@ -125,12 +127,18 @@ def _short_reference(value: object) -> object:
     return {"references": value} if isinstance(value, str) else value
 
 
+_SHORT_REFERENCE = BeforeValidator(_short_reference, json_schema_input_type=str | ForeignKey | None)
+
+
 @dataclass(frozen=True, slots=True)
 class ColumnDefault:
-    """What a column gets when nothing is said: a new key, the time, or a literal value."""
+    """What a column gets when nothing is said: a new key, the time, a literal value, or what a mapped class calls."""
 
-    kind: Literal["uuid7", "uuid4", "now", "literal"]
+    kind: Literal["uuid7", "uuid4", "now", "literal", "call"]
     value: Any = None
+
+    def __str__(self) -> str:
+        return f"literal {self.value!r}" if self.kind == "literal" else self.kind
 
     def maker(self, clock: Callable[[], datetime]) -> Callable[[], Any]:
         """A function that makes one value; each call gives the caller an object of its own."""
@@ -141,6 +149,8 @@ class ColumnDefault:
         if self.kind == "now":
             return clock
         value = self.value
+        if self.kind == "call":
+            return value  # type: ignore[no-any-return] - a mapped class's own function
         if isinstance(value, dict | list):
             return lambda: copy.deepcopy(value)
         return lambda: value
@@ -151,7 +161,7 @@ class ColumnDefault:
     ) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(
             lambda value: value,
-            serialization=core_schema.plain_serializer_function_ser_schema(repr),
+            serialization=core_schema.to_string_ser_schema(),
         )
 
     @classmethod
@@ -205,7 +215,7 @@ class ColumnConfig(Declaration):
     """Whether no two rows may have the same value."""
     index: bool = False
     """Whether it gets a plain index of its own."""
-    foreign_key: Annotated[ForeignKey | None, BeforeValidator(_short_reference)] = None
+    foreign_key: Annotated[ForeignKey | None, _SHORT_REFERENCE] = None
     """The column of another model that it refers to."""
     default: ColumnDefault | None = None
     """Made by the library on insert: uuid7, uuid4, now, or a literal value."""

@@ -70,6 +70,12 @@ def _constraint_name(name: str) -> str:
     return check_identifier(name, "constraint")
 
 
+def _one_or_many(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+_ONE_OR_MANY = BeforeValidator(_one_or_many, json_schema_input_type=str | list[str])
+
 ModelName = Annotated[str, AfterValidator(_model_name)]
 
 
@@ -88,17 +94,12 @@ class RelationshipConfig(Declaration):
     """The association table of a many_to_many, where more than one could be."""
     back_populates: str | None = None
     """The relationship of the other model that is this one seen from there."""
-    order_by: Sequence[str] = ()
+    order_by: Annotated[Sequence[str], _ONE_OR_MANY] = ()
     """Columns of the other model to order by, `-` first for descending."""
     cascade: str | None = None
     """What the ORM does to the related objects, like: all, delete-orphan."""
     comment: str | None = None
     """A description."""
-
-    @field_validator("order_by", mode="before")
-    @classmethod
-    def _one_or_many(cls, value: object) -> object:
-        return (value,) if isinstance(value, str) else value
 
     @field_validator("cascade")
     @classmethod
@@ -112,11 +113,19 @@ class RelationshipConfig(Declaration):
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> RelationshipConfig:
+        if self.deletes and self.type in ("many_to_one", "many_to_many"):
+            raise ValueError(f"a {self.type} does not own the other rows, so it cannot delete them")
         if self.secondary and self.type != "many_to_many":
             raise ValueError("secondary is for many_to_many")
         if self.foreign_key and self.type == "many_to_many":
             raise ValueError("a many_to_many has no foreign_key of its own, but an association table")
         return self
+
+    @property
+    def deletes(self) -> bool:
+        """Whether the ORM deletes the related objects with this one."""
+        words = {word.strip() for word in (self.cascade or "").split(",")}
+        return bool(words & {"all", "delete", "delete-orphan"})
 
     @property
     def many(self) -> bool:
@@ -140,7 +149,7 @@ class IndexColumn(Declaration):
 def _index_column(value: object) -> object:
     if not isinstance(value, str):
         return value
-    name, *words = value.split()
+    name, *words = value.split() or [""]
     read: dict[str, object] = {"name": name}
     if words and words[0].lower() in ("asc", "desc"):
         read["order"] = words.pop(0).lower()
@@ -152,10 +161,13 @@ def _index_column(value: object) -> object:
     return read
 
 
+_SHORT_INDEX_COLUMN = BeforeValidator(_index_column, json_schema_input_type=str | IndexColumn)
+
+
 class IndexConfig(Declaration):
     """An index of a model's table."""
 
-    columns: Sequence[Annotated[IndexColumn, BeforeValidator(_index_column)]] = Field(min_length=1)
+    columns: Sequence[Annotated[IndexColumn, _SHORT_INDEX_COLUMN]] = Field(min_length=1)
     """Its columns in order, each a name, `name desc`, or a mapping."""
     name: Annotated[str, AfterValidator(_index_name)] | None = None
     """Its name; else ix_table_columns."""

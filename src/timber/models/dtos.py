@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import Field, create_model
 
 from timber.dto import DTO, InputDTO
+from timber.models.fingerprint import WRITTEN_FOR, fingerprint
 from timber.models.values import input_type, output_type
 
 if TYPE_CHECKING:
     from timber.models.config import ColumnConfig, ModelConfig
+
+MODULE: Final = "timber.models.generated"
+
+UNCHANGED: Final[Any] = None
+"""The default of a field of an update; it is never stored, since only fields that were set are changed."""
 
 
 def create_dto(config: ModelConfig) -> type[InputDTO]:
@@ -44,10 +50,9 @@ def update_dto(config: ModelConfig) -> type[InputDTO]:
     for column in config.columns:
         if updatable(config, column):
             annotation = input_type(column.type)
-            # The default is never checked and never used: only fields that were set are changed.
             fields[column.name] = (
                 annotation | None if column.nullable else annotation,
-                _described(column, default=None, json_schema_extra=_without_default),
+                _described(column, default=UNCHANGED, json_schema_extra=without_default),
             )
     return _make(config, "Update", InputDTO, f"Changes to a {config.name}.", fields)
 
@@ -57,7 +62,8 @@ def updatable(config: ModelConfig, column: ColumnConfig) -> bool:
     return column.writable and not column.primary_key and column.name != config.owner
 
 
-def _without_default(schema: dict[str, Any]) -> None:
+def without_default(schema: dict[str, Any]) -> None:
+    """Take out of a JSON schema the default that an update's field has only in Python."""
     schema.pop("default", None)
 
 
@@ -80,10 +86,8 @@ def _described(column: ColumnConfig, **options: Any) -> Any:
 def _make(
     config: ModelConfig, suffix: str, base: type[Any], doc: str, fields: dict[str, Any]
 ) -> type[Any]:
-    return create_model(
-        f"{config.name}{suffix}",
-        __base__=base,
-        __doc__=doc,
-        __module__="timber.models.generated",
-        **fields,
+    made = create_model(
+        f"{config.name}{suffix}", __base__=base, __doc__=doc, __module__=MODULE, **fields
     )
+    setattr(made, WRITTEN_FOR, (config.name, fingerprint(config)))
+    return made

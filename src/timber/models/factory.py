@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import DDL
 
 from timber.models.column_types import SEARCH_VECTOR
+from timber.models.relations import association_columns
 from timber.models.search_ddl import SQLFunction, search_expression, search_function
 from timber.models.types import Vector, sqlalchemy_type
 
@@ -144,6 +145,8 @@ def _index(table: sa.Table, config: IndexConfig) -> None:
     if config.options:
         options["postgresql_with"] = dict(config.options)
     operators = {column.name: column.ops for column in config.columns if column.ops}
+    if config.method == "hnsw":
+        operators = {config.columns[0].name: config.columns[0].ops or "vector_cosine_ops"}
     if operators:
         options["postgresql_ops"] = operators
     sa.Index(
@@ -192,9 +195,10 @@ def create_extensions(metadata: sa.MetaData) -> None:
 
 
 def build_association(
-    config: AssociationConfig, metadata: sa.MetaData, left: sa.Table, right: sa.Table, names: tuple[str, str]
-) -> sa.Table:
+    config: AssociationConfig, metadata: sa.MetaData, left: sa.Table, right: sa.Table
+) -> None:
     """The table that links two models; its primary key is the pair."""
+    names = association_columns(config)
     sides = []
     for name, table in zip(names, (left, right), strict=True):
         key = next(iter(table.primary_key.columns))
@@ -202,4 +206,3 @@ def build_association(
         sides.append(sa.Column(name, key.type, reference, primary_key=True, autoincrement=False))
     linking = sa.Table(config.name, metadata, *sides, comment=config.comment)
     sa.Index(None, linking.c[names[1]])  # the primary key serves the way from the left
-    return linking

@@ -16,6 +16,8 @@ from timber.models.yaml_source import Location, Source, read_document
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import sqlalchemy as sa
+
 _LISTS = frozenset({"columns", "relationships", "indexes", "constraints"})
 _ESSENTIAL = frozenset({"name", "table", "extends", "mixins"})
 
@@ -24,7 +26,7 @@ _ESSENTIAL = frozenset({"name", "table", "extends", "mixins"})
 class Declared:
     """A model as it was declared, and where.
 
-    ``gaps`` are the names of parts that had mistakes of their own and were left out so that the rest could be checked.
+    ``mapped`` is the user's own class where it was not built here. ``gaps`` are the names of parts that had mistakes of their own and were left out so that the rest could be checked.
     """
 
     config: ModelConfig
@@ -32,6 +34,7 @@ class Declared:
     location: Location = ()
     gaps: frozenset[str] = frozenset()
     built_in: bool = False
+    mapped: type[Any] | None = None
 
     def error(self, message: str, *location: str | int, key: bool = False) -> ConfigurationError:
         """An error at a place inside the model."""
@@ -47,6 +50,7 @@ class DeclaredAssociation:
     config: AssociationConfig
     source: Source = field(default_factory=Source)
     location: Location = ()
+    table: sa.Table | None = None
 
     def error(self, message: str, *location: str | int) -> ConfigurationError:
         """An error at a place inside the association table."""

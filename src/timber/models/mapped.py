@@ -12,12 +12,16 @@ from sqlalchemy.dialects import postgresql
 from timber.errors import ConfigurationError
 from timber.models.column_types import SEARCH_VECTOR, ColumnType
 from timber.models.columns import ColumnDefault
-from timber.models.config import ModelConfig
+from timber.models.config import AssociationConfig, ModelConfig
+from timber.models.declarative import DECLARATIVE_MIXINS
+from timber.models.loader import Declared, DeclaredAssociation
 from timber.models.messages import explain
 from timber.models.mixins import BUILT_IN_MIXINS
 from timber.models.types import Vector
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from sqlalchemy.types import TypeEngine
 
 # In order: a subclass stands before what it is derived from.
@@ -38,13 +42,14 @@ _KINDS: Final[tuple[tuple[type[Any], str], ...]] = (
     (sa.LargeBinary, "Binary"),
     (postgresql.TSVECTOR, SEARCH_VECTOR),
 )
+_EXTRA = frozenset({"name", "mixins", "owner", "features", "comment"})
 
 
-def config_of(cls: type[Any]) -> ModelConfig:
-    """The configuration of a mapped class: its columns from its table, the rest from its ``__timber__`` mapping.
+def declared_class(cls: type[Any]) -> tuple[Declared, list[DeclaredAssociation]]:
+    """A mapped class as a declared model, with the association tables behind its relationships.
 
-    ``__timber__`` may hold ``mixins`` (whose columns the table has already), ``owner``, ``features``, ``relationships``,
-    ``comment`` and ``name``.
+    Columns come from its table, relationships from its mapper, the built-in mixins from its bases; a mapping
+    ``__timber__`` in the class may add ``owner``, ``features``, ``comment`` and a ``name``.
 
     Raises:
         ConfigurationError: the class is not mapped to one table, or has a column that Timber does not know.
@@ -53,17 +58,26 @@ def config_of(cls: type[Any]) -> ModelConfig:
     if not isinstance(mapper, orm.Mapper) or not isinstance(mapper.local_table, sa.Table):
         raise ConfigurationError(f"{cls.__name__} is not a class mapped to a table")
     table = mapper.local_table
-    declared = dict(getattr(cls, "__timber__", {}))
+    mixins = [name for name, mixin in DECLARATIVE_MIXINS.items() if issubclass(cls, mixin)]
+    from_mixins = {
+        column.name
+        for mixin in BUILT_IN_MIXINS
+        if mixin.name in mixins
+        for column in mixin.columns
+    }
     data = {
         "name": cls.__name__,
         "table": table.name,
         "comment": table.comment,
-        "columns": [_column(cls, column) for column in table.columns],
-        **declared,
+        "mixins": mixins,
+        "columns": [
+            _column(cls, column) for column in table.columns if column.name not in from_mixins
+        ],
+        "relationships": [_relationship(related) for related in mapper.relationships],
+        **_own_words(cls),
     }
-    data["columns"] = _with_mixins(data["columns"], declared.get("mixins", ()))
     try:
-        return ModelConfig.model_validate(data)
+        config = ModelConfig.model_validate(data)
     except pydantic.ValidationError as invalid:
         raise ConfigurationError(
             errors=[
@@ -73,24 +87,32 @@ def config_of(cls: type[Any]) -> ModelConfig:
                 for error in invalid.errors(include_url=False)
             ]
         ) from None
+    return Declared(config, mapped=cls), list(_associations(mapper))
 
 
-def _with_mixins(columns: list[dict[str, Any]], mixins: Any) -> list[dict[str, Any]]:
-    """The columns without those that a mixin declares in its own way, such as a hidden token."""
-    from_mixins = {
-        column.name for mixin in BUILT_IN_MIXINS if mixin.name in mixins for column in mixin.columns
-    }
-    return [column for column in columns if column["name"] not in from_mixins]
+def _own_words(cls: type[Any]) -> dict[str, Any]:
+    declared = dict(cls.__dict__.get("__timber__", {}))
+    if unknown := declared.keys() - _EXTRA:
+        raise ConfigurationError(
+            f"{cls.__name__}: unknown key {min(unknown)!r} in __timber__; there are {', '.join(sorted(_EXTRA))}"
+        )
+    return declared
 
 
 def _column(cls: type[Any], column: sa.Column[Any]) -> dict[str, Any]:
+    where = f"{cls.__name__}.{column.name}"
+    if column.onupdate is not None:
+        message = "onupdate runs in SQLAlchemy's ORM only; for a time use the mixin Timestamps"
+        raise ConfigurationError(f"{where}: {message}")
     read: dict[str, Any] = {
         "name": column.name,
-        "type": column_type(column.type, f"{cls.__name__}.{column.name}"),
+        "type": column_type(column.type, where),
         "nullable": bool(column.nullable),
         "primary_key": column.primary_key,
         "unique": bool(column.unique),
+        "hidden": isinstance(column.type, postgresql.TSVECTOR),
         "comment": column.comment,
+        "default": _default(column.default),
     }
     key = next(iter(column.foreign_keys), None)
     if key is not None:
@@ -102,22 +124,20 @@ def _column(cls: type[Any], column: sa.Column[Any]) -> dict[str, Any]:
     if column.computed is not None:
         read["generated"] = str(column.computed.sqltext)
     elif column.identity is not None or column is column.table.autoincrement_column:
-        read["identity"] = True
-    elif isinstance(column.server_default, sa.DefaultClause):
-        read["server_default"] = str(column.server_default.arg)
-    default: Any = column.default
-    if default is not None and not column.primary_key | (column.server_default is not None):
-        read["default"] = _default(default)
-    elif default is not None:
-        read["default"] = _default(default)
-    return {key: value for key, value in read.items() if value is not None}
+        read["identity"] = read["default"] is None
+    elif column.server_default is not None:
+        argument = getattr(column.server_default, "arg", "DEFAULT")
+        read["server_default"] = str(argument) or "''"
+    return read
 
 
 def _default(default: Any) -> ColumnDefault | None:
+    if default is None:
+        return None
     if default.is_scalar:
         return ColumnDefault("literal", default.arg)
     if default.is_callable:
-        # SQLAlchemy wraps the function so that it takes its context.
+        # SQLAlchemy has wrapped the function so that it takes a context, which there is none of here.
         return ColumnDefault("call", lambda: default.arg(None))
     return None
 
@@ -140,9 +160,7 @@ def column_type(given: TypeEngine[Any], where: str) -> ColumnType:
         if not given.timezone:
             raise ConfigurationError(f"{where} is a DateTime without time zone; say timezone=True")
         return ColumnType("DateTime")
-    if isinstance(given, sa.Float):
-        return ColumnType("Float")
-    if isinstance(given, sa.Numeric):
+    if isinstance(given, sa.Numeric) and not isinstance(given, sa.Float):
         return ColumnType("Numeric", precision=given.precision, scale=given.scale)
     if isinstance(given, sa.String) and not isinstance(given, sa.Text) and given.length:
         return ColumnType("String", length=given.length)
@@ -152,3 +170,51 @@ def column_type(given: TypeEngine[Any], where: str) -> ColumnType:
     if isinstance(given, sa.String):
         return ColumnType("Text")
     raise ConfigurationError(f"{where}: Timber has no column type for {given!r}")
+
+
+def _relationship(related: orm.RelationshipProperty[Any]) -> dict[str, Any]:
+    direction = related.direction.name
+    kind = {"ONETOMANY": "one_to_many", "MANYTOONE": "many_to_one", "MANYTOMANY": "many_to_many"}[
+        direction
+    ]
+    if direction == "ONETOMANY" and not related.uselist:
+        kind = "one_to_one"
+    read: dict[str, Any] = {
+        "name": related.key,
+        "type": kind,
+        "model": related.mapper.class_.__name__,
+        "order_by": _order(related),
+    }
+    if isinstance(related.secondary, sa.Table):
+        read["secondary"] = related.secondary.name
+    elif len(related.local_remote_pairs or ()) == 1:
+        pairs: Any = related.local_remote_pairs
+        read["foreign_key"] = pairs[0][0 if direction == "MANYTOONE" else 1].name
+    return read
+
+
+def _order(related: orm.RelationshipProperty[Any]) -> tuple[str, ...]:
+    words = []
+    for expression in related.order_by or ():
+        element = getattr(expression, "element", expression)
+        if not isinstance(element, sa.Column):
+            return ()
+        descends = getattr(expression, "modifier", None) is sa.sql.operators.desc_op
+        words.append(("-" if descends else "") + element.name)
+    return tuple(words)
+
+
+def _associations(mapper: orm.Mapper[Any]) -> Iterator[DeclaredAssociation]:
+    for related in mapper.relationships:
+        table = related.secondary
+        if isinstance(table, sa.Table):
+            near = next(pair[1] for pair in related.synchronize_pairs)
+            far = next(pair[1] for pair in related.secondary_synchronize_pairs or ())
+            config = AssociationConfig(
+                name=table.name,
+                left=mapper.class_.__name__,
+                right=related.mapper.class_.__name__,
+                left_column=near.name,
+                right_column=far.name,
+            )
+            yield DeclaredAssociation(config, table=table)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+import sqlalchemy as sa
 from sqlalchemy import event, orm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    import sqlalchemy as sa
-
-    from timber.models.config import ModelConfig, RelationshipConfig
+    from timber.models.config import ModelConfig
     from timber.models.relations import Relation
 
 MODULE: Final = "timber.models.mapped"
@@ -36,12 +35,13 @@ def build_class(config: ModelConfig, table: sa.Table) -> type[Any]:
 
 def map_classes(
     mappers: orm.registry,
-    classes: Mapping[str, type[Any]],
+    own: Mapping[str, type[Any]],
     configs: Mapping[str, ModelConfig],
+    classes: Mapping[str, type[Any]],
     relations: Callable[[str], Iterable[Relation]],
 ) -> None:
-    """Map the classes to their tables and to one another. A column ``metadata`` is the attribute ``metadata``."""
-    for name, cls in classes.items():
+    """Map our own classes to their tables and to one another. A column ``metadata`` is the attribute ``metadata``."""
+    for name, cls in own.items():
         config = configs[name]
         table = cls.__table__
         properties = {
@@ -56,6 +56,12 @@ def map_classes(
             event.listen(cls, "before_update", _touch)
 
 
+def table_of(cls: type[Any]) -> sa.Table:
+    """The table that a class is, or is about to be, mapped to."""
+    table: sa.Table | None = cls.__dict__.get("__table__")
+    return sa.inspect(cls).local_table if table is None else table  # type: ignore[no-any-return]
+
+
 def _relationship(
     config: ModelConfig,
     relation: Relation,
@@ -65,7 +71,7 @@ def _relationship(
     declared = config.relationship(relation.name)
     if declared is None:
         raise KeyError(relation.name)
-    table, other = classes[config.name].__table__, classes[relation.model].__table__
+    table, other = (table_of(classes[name]) for name in (config.name, relation.model))
     local, remote = table.c[relation.local], other.c[relation.remote]
     options: dict[str, Any] = {"uselist": relation.many}
     if relation.link is not None:
@@ -76,11 +82,18 @@ def _relationship(
             "primaryjoin": local == near,
             "secondaryjoin": far == remote,
         }
+        options["passive_deletes"] = _on_delete(near) == "CASCADE"
     else:
-        options["primaryjoin"] = local == orm.remote(remote)
-        options["foreign_keys"] = [local if local.foreign_keys else remote]
+        outward = relation.outward
         # A reference to the model itself reads both ways; the side of the other row says which is meant.
-        options["remote_side"] = [remote]
+        options |= {
+            "primaryjoin": local == remote,
+            "foreign_keys": [local if outward else remote],
+            "remote_side": [remote],
+        }
+        if not outward and _on_delete(remote) is not None:
+            # The foreign key says what becomes of the other rows; the ORM need not read them first.
+            options["passive_deletes"] = True if declared.deletes else "all"
     if relation.order_by:
         options["order_by"] = [
             other.c[name].desc() if descends else other.c[name]
@@ -92,18 +105,12 @@ def _relationship(
         classes[relation.model],
         back_populates=declared.back_populates,
         lazy="raise",
-        passive_deletes=_left_to_the_database(declared),
         **options,
     )
 
 
-def _left_to_the_database(declared: RelationshipConfig) -> bool | str:
-    # With lazy="raise" the ORM must not look for children: their foreign keys say what becomes of them.
-    return declared.many if declared.cascade and "delete" in declared.cascade else _never(declared)
-
-
-def _never(declared: RelationshipConfig) -> bool | str:
-    return "all" if declared.many or declared.type == "one_to_one" else False
+def _on_delete(column: sa.Column[Any]) -> str | None:
+    return next((key.ondelete for key in column.foreign_keys), None)
 
 
 def _initializer(config: ModelConfig) -> Callable[..., None]:

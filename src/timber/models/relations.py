@@ -33,7 +33,7 @@ class Relation:
     """A relationship as columns: rows belong together where ``local`` equals ``remote``, directly or over a link.
 
     ``local`` is a column of the model itself, ``remote`` one of the other; ``order_by`` pairs columns of the other with
-    whether they descend.
+    whether they descend. ``outward`` says that ``local`` is the column with the foreign key.
     """
 
     name: str
@@ -41,6 +41,7 @@ class Relation:
     many: bool
     local: str
     remote: str
+    outward: bool = False
     link: Link | None = None
     order_by: tuple[tuple[str, bool], ...] = ()
 
@@ -103,7 +104,13 @@ def relation_of(
     if relationship.type == "many_to_many":
         link = _link(config, other, relationship, names, associations)
         return Relation(
-            relationship.name, other.name, True, config.primary_key, other.primary_key, link, order_by
+            relationship.name,
+            other.name,
+            many=True,
+            local=config.primary_key,
+            remote=other.primary_key,
+            link=link,
+            order_by=order_by,
         )
     outward = relationship.type == "many_to_one" or (
         relationship.type == "one_to_one" and bool(_references(config, other, names, relationship))
@@ -113,7 +120,13 @@ def relation_of(
     key = column.foreign_key.target_column if column.foreign_key else referred.primary_key
     local, remote = (column.name, key) if outward else (key, column.name)
     return Relation(
-        relationship.name, other.name, relationship.many, local, remote, None, order_by
+        relationship.name,
+        other.name,
+        relationship.many,
+        local,
+        remote,
+        outward=outward,
+        order_by=order_by,
     )
 
 

@@ -45,7 +45,7 @@ _JSON_PART = """\
 (SELECT coalesce(jsonb_agg(left(s.text, least(room - s.before, 2147483647)::integer) ORDER BY s.position), '[]')
       FROM (SELECT v.item #>> '{{}}' AS text, v.position,
                    sum(length(v.item #>> '{{}}')) OVER (ORDER BY v.position) - length(v.item #>> '{{}}') AS before
-              FROM jsonb_path_query({column}, 'strict $.**') WITH ORDINALITY AS v(item, position)
+              FROM jsonb_path_query({value}, 'strict $.**') WITH ORDINALITY AS v(item, position)
              WHERE jsonb_typeof(v.item) = 'string') AS s
      WHERE s.before < room)"""
 
@@ -71,16 +71,16 @@ def search_function(config: ModelConfig) -> SQLFunction | None:
     parameters: list[str] = []
     wholes: list[str] = []
     parts: list[str] = []
-    for name, weight in search.weights.items():
+    for position, (name, weight) in enumerate(search.weights.items(), 1):
         if config.column(name).is_json:
-            kind = "jsonb"
-            whole = f"jsonb_to_tsvector({language}, {name}, '[\"string\"]')"
-            part = whole.replace(f"{name}, '", f"{_JSON_PART.format(column=name)}, '")
+            parameters.append("jsonb")
+            template = f"jsonb_to_tsvector({language}, {{}}, '[\"string\"]')"
+            beginning = _JSON_PART.format(value=f"${position}")
         else:
-            kind = "text"
-            whole = f"to_tsvector({language}, {name})"
-            part = f"to_tsvector({language}, left({name}, least(room, 2147483647)::integer))"
-        parameters.append(f"{name} {kind}")
+            parameters.append("text")
+            template = f"to_tsvector({language}, {{}})"
+            beginning = f"left(${position}, least(room, 2147483647)::integer)"
+        whole, part = template.format(f"${position}"), template.format(beginning)
         wholes.append(f"setweight(coalesce({whole}, ''), '{weight}')")
         parts.append(f"setweight(coalesce({part}, ''), '{weight}')")
     body = _FUNCTION.format(
@@ -93,8 +93,7 @@ def search_function(config: ModelConfig) -> SQLFunction | None:
     digest = hashlib.sha256(body.encode()).hexdigest()[:8]
     name = f"timber_search_{config.table[:40]}_{digest}"
     create = body.replace("{name}", name)
-    arguments = ", ".join(parameter.split()[1] for parameter in parameters)
-    return SQLFunction(name, create, f"DROP FUNCTION IF EXISTS {name}({arguments})")
+    return SQLFunction(name, create, f"DROP FUNCTION IF EXISTS {name}({', '.join(parameters)})")
 
 
 def search_expression(config: ModelConfig, function: SQLFunction) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
+from timber.database.statements import parameter
 from timber.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ class Binder:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
+        self.fixed = True
+        """False once a condition has no shape that tells all of it."""
 
     def add(self, value: object) -> str:
         name = f"p{len(self.values)}"
@@ -59,7 +62,9 @@ class Condition:
         return Negation(self)
 
     def __bool__(self) -> bool:
-        raise TypeError("a condition has no truth value: combine conditions with & | ~, not with and, or, not")
+        raise TypeError(
+            "a condition has no truth value: combine conditions with & | ~, not with and, or, not"
+        )
 
     def collect(self, source: Source, binder: Binder) -> Hashable:
         """Check the condition and put its values into ``binder``; what is left is its shape."""
@@ -151,7 +156,9 @@ class Comparison(Condition):
         elif column.type.kind == "Array":
             binder.add(source.check(self.field, self.value))
         else:
-            raise ValidationError.of(self.field, "is neither JSON nor an array: it contains nothing")
+            raise ValidationError.of(
+                self.field, "is neither JSON nor an array: it contains nothing"
+            )
 
     def _check(self, source: Source, value: object) -> Any:
         if value is None:
@@ -169,13 +176,13 @@ class Comparison(Condition):
             arrow = "#>>" if self.operator in ("like", "ilike") else "#>"
             kind = sa.Text() if arrow == "#>>" else JSONB(none_as_null=False)
             column = sa.type_coerce(column, JSONB).op(arrow, return_type=kind)(
-                sa.bindparam(names(), type_=ARRAY(sa.Text))
+                parameter(names(), ARRAY(sa.Text))
             )
         if self.operator in ("is_null", "not_null"):
             return self._build_null(column)
 
         def value(type_: Any = None) -> Element:
-            return sa.bindparam(names(), type_=type_ if type_ is not None else kind)
+            return parameter(names(), type_ if type_ is not None else kind)
 
         return _BUILDERS[self.operator](column, value, kind)
 
@@ -217,14 +224,11 @@ class Expression(Condition):
             raise ValidationError.of(
                 "filters", f"an expression uses columns of another table than {source.table.name}"
             )
-        return _Unique()
+        binder.fixed = False
+        return None
 
     def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
         return self.expression
-
-
-class _Unique:
-    """A shape that is like no other."""
 
 
 def _tables_of(expression: ColumnElement[Any]) -> set[Any]:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import orjson
 import sqlalchemy as sa
 
+from timber.database.statements import parameter
 from timber.dto import encode_json
 from timber.errors import ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy.sql.elements import ColumnElement
 
@@ -63,7 +64,7 @@ class Order(NamedTuple):
     ) -> ColumnElement[Any]:
         """The rows behind a cursor, in the direction; one comparison of rows where all columns go the same way."""
         columns = [source.table.c[name] for name, _ in self.parts]
-        marks = [sa.bindparam(names(), type_=column.type) for column in columns]
+        marks = [parameter(names(), column.type) for column in columns]
         downwards = [descending == (direction == "next") for _, descending in self.parts]
         if len(set(downwards)) == 1:
             left, right = sa.tuple_(*columns), sa.tuple_(*marks)
@@ -140,5 +141,3 @@ def check_limit(value: object, name: str, highest: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= highest:
         raise ValidationError.of(name, f"is to be a whole number from 1 to {highest}")
     return value
-
-

@@ -48,13 +48,12 @@ class Source:
         self.table: sa.Table = model.__table__
         self.key = config.primary_key
         self.clock = clock
-        self._columns = {column.name: column for column in config.columns}
+        # A search column is PostgreSQL's own: it is neither written, read nor compared.
+        self._columns = {c.name: c for c in config.columns if c.type.kind != "SearchVector"}
         self._checks: dict[str, Callable[[Any], Any]] = {
-            column.name: column_adapter(column).validate_python for column in config.columns
+            name: column_adapter(column).validate_python for name, column in self._columns.items()
         }
-        self._new_rows = SchemaValidator(
-            core_schema.list_schema(self._row_schema(for_insert=True))
-        )
+        self._new_rows = SchemaValidator(core_schema.list_schema(self._row_schema(for_insert=True)))
         self._new_row = SchemaValidator(self._row_schema(for_insert=True))
         self._changes = SchemaValidator(self._row_schema(for_insert=False))
         self._fills = self._make_fills()
@@ -130,6 +129,18 @@ class Source:
             self._fill(row, now)
         return rows
 
+    def given(self, values: object) -> tuple[str, ...]:
+        """The names of the columns that a caller gives values for."""
+        plain = _plain(values)
+        return tuple(plain) if isinstance(plain, dict) else ()
+
+    def names_of(self, rows: Sequence[Row]) -> tuple[str, ...]:
+        """The columns that any of the rows has."""
+        first = tuple(rows[0])
+        if all(len(row) == len(first) and row.keys() == rows[0].keys() for row in rows):
+            return first
+        return tuple(dict.fromkeys(name for row in rows for name in row))
+
     def changes(self, values: object) -> Row:
         """The columns to change, checked."""
         try:
@@ -140,8 +151,8 @@ class Source:
 
     def _row_schema(self, *, for_insert: bool) -> core_schema.CoreSchema:
         fields = {}
-        for column in self.config.columns:
-            if column.generated is not None or column.type.kind == "SearchVector":
+        for column in self._columns.values():
+            if column.generated is not None:
                 continue
             if not for_insert and column.name == self.key:
                 continue
@@ -154,15 +165,17 @@ class Source:
     def _make_fills(self) -> list[tuple[str, Callable[[], Any] | None]]:
         """What completes a new row: a maker of values, or None for the time, which is one for the whole row."""
         fills: list[tuple[str, Callable[[], Any] | None]] = []
-        for column in self.config.columns:
-            if column.generated is not None or column.type.kind == "SearchVector":
+        for column in self._columns.values():
+            if column.generated is not None:
                 continue
             if column.default is not None:
                 is_now = column.default.kind == "now"
                 fills.append((column.name, None if is_now else column.default.maker(self.clock)))
             elif "Actor" in self.config.mixins and column.name in ("created_by", "updated_by"):
                 fills.append((column.name, current_actor))
-            elif column.name == self.key and column.type.kind == "UUID" and not column.server_default:
+            elif (
+                column.name == self.key and column.type.kind == "UUID" and not column.server_default
+            ):
                 fills.append((column.name, uuid7))
             elif column.nullable and column.server_default is None and not column.identity:
                 # Always there, so that inserts have one shape.
@@ -181,7 +194,9 @@ class Source:
         if "Actor" in self.config.mixins:
             changes.setdefault("updated_by", current_actor())
 
-    def name_json_problem(self, values: Mapping[str, Any], error: ValidationError) -> ValidationError:
+    def name_json_problem(
+        self, values: Mapping[str, Any], error: ValidationError
+    ) -> ValidationError:
         """The error of a JSON value that could not be encoded, with the name of its column."""
         for name in self.json_columns:
             if values.get(name) is not None:

@@ -1,0 +1,158 @@
+"""``python -m benchmarks [--short] [--rounds N] [--only OPERATION] [--out FOLDER]``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import platform
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.agreement import check_agreement, check_statements, record_traffic
+from benchmarks.contenders.core import Core
+from benchmarks.contenders.limit import Limit
+from benchmarks.contenders.orm import Orm
+from benchmarks.contenders.timber import TimberContender
+from benchmarks.database import own_database, world
+from benchmarks.harness import TASKS, Effort, measure, warm_up
+from benchmarks.memory import BOUND_MB, ROWS, weigh_stream
+from benchmarks.operations import OPERATIONS, Operation
+from benchmarks.report import one_line, write
+from benchmarks.results import Line, Results
+from benchmarks.wire import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from sqlalchemy import URL
+
+    from benchmarks.contenders import Contender
+    from benchmarks.database import World
+
+DOCS = Path("docs/benchmarks")
+SHORT_STREAM = 20_000
+
+
+def main() -> None:
+    options = _parse()
+    operations = [op for op in OPERATIONS if not options.only or op.name in options.only]
+    results = asyncio.run(run(operations, rounds=options.rounds, short=options.short))
+    out = options.out
+    if out is None and not options.short and not options.only:
+        out = DOCS
+    if out is not None:
+        write(results, out)
+        print(f"\nWritten to {out}.")
+
+
+async def run(operations: Sequence[Operation], *, rounds: int, short: bool) -> Results:
+    """Check that all contenders agree, then time them, then weigh a stream.
+
+    Raises:
+        DisagreementError: results, tables or statements differ.
+    """
+    async with own_database() as url:
+        async with world(url) as rows:
+            await _make_tables(url)
+            await rows.seed()
+            results = Results(await _environment(rows), rounds=2 if short else rounds)
+            await _compare(operations, url, rows, results)
+            await _time(operations, url, rows, results, short=short)
+            await rows.add_stream(SHORT_STREAM if short else ROWS)
+        results.memory = await weigh_stream(url, SHORT_STREAM if short else ROWS)
+        if short:
+            print(f"{SHORT_STREAM:,} rows streamed. Short: nothing here is a measurement.")
+        else:
+            print(
+                f"{ROWS:,} rows streamed, {results.memory.above_mb:.1f} MB above the start, ≤ {BOUND_MB}: "
+                f"{'reached' if results.memory.reached else 'not reached'}"
+            )
+    return results
+
+
+async def _compare(
+    operations: Sequence[Operation], url: URL, rows: World, results: Results
+) -> None:
+    async with recorded(url) as (proxied, recorder), _started(proxied) as contenders:
+        for operation in operations:
+            await check_agreement(operation, contenders, rows)
+            seen = results.traffic[operation.name] = {}
+            for contender in contenders:
+                seen[contender.name] = await record_traffic(operation, contender, rows, recorder)
+            check_statements(operation, seen["limit"], seen["timber"])
+    print(f"{len(operations)} operations: equal results, equal tables, the limit's statements are Timber's.")
+
+
+async def _time(
+    operations: Sequence[Operation], url: URL, rows: World, results: Results, *, short: bool
+) -> None:
+    async with _started(url) as contenders:
+        gc.collect()
+        gc.freeze()
+        for operation in operations:
+            if not short and operation.concurrent:
+                await warm_up(operation, contenders, rows)
+            for tasks in (1, TASKS) if operation.concurrent else (1,):
+                effort = Effort(results.rounds, calls=_few(operation, tasks) if short else None)
+                measured = await measure(operation, contenders, rows, tasks=tasks, effort=effort)
+                line = Line(operation, measured)
+                results.lines.append(line)
+                print(line.operation.title, tasks) if short else print(one_line(line), flush=True)
+
+
+def _few(operation: Operation, tasks: int) -> int:
+    return operation.small if tasks == 1 else tasks
+
+
+@asynccontextmanager
+async def _started(url: URL) -> AsyncIterator[list[Contender]]:
+    contenders: list[Contender] = [Limit(), TimberContender(), Core(), Orm()]
+    async with AsyncExitStack() as stack:
+        for contender in contenders:
+            await contender.start(url)
+            stack.push_async_callback(contender.close)
+        yield contenders
+
+
+async def _make_tables(url: URL) -> None:
+    timber = TimberContender()
+    await timber.start(url)
+    try:
+        await timber.make_tables()
+    finally:
+        await timber.close()
+
+
+async def _environment(rows: World) -> dict[str, str]:
+    """What the figures depend on; nothing that tells whose machine it was."""
+    show = rows.connection.fetchval
+    return {
+        "Python": platform.python_version(),
+        "PostgreSQL": (await show("SHOW server_version")).split()[0],
+        "SQLAlchemy": version("SQLAlchemy"),
+        "asyncpg": version("asyncpg"),
+        "pydantic": version("pydantic"),
+        "event loop": "asyncio",
+        "system": f"{platform.system()} {platform.machine()}",
+        "processors": str(os.cpu_count()),
+        "fsync": await show("SHOW fsync"),
+        "synchronous_commit": await show("SHOW synchronous_commit"),
+    }
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
+    names = [operation.name for operation in OPERATIONS]
+    parser.add_argument("--short", action="store_true", help="only check that all agree and run")
+    parser.add_argument("--rounds", type=int, default=30, help="paired rounds (default 30)")
+    parser.add_argument("--only", action="append", choices=names, help="this operation; repeatable")
+    parser.add_argument("--out", type=Path, help=f"folder for the results (default {DOCS})")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""``nox`` runs what every change has to pass; ``nox --list`` shows the longer forms.
+
+All sessions share one environment, made anew when pyproject.toml changes: five of them would take a minute each.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from hashlib import blake2b
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "none"
+
+PROJECT = Path(__file__).parent
+ENVIRONMENT = PROJECT / ".nox" / f"timber-{sys.version_info.major}.{sys.version_info.minor}"
+EXTRAS = "quickstart,crypto,vector,migrations,fastapi,aiohttp,cli,telemetry,testing"
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, formatting and who may import whom."""
+    run(session, "ruff", "check", ".")
+    run(session, "ruff", "format", "--check", ".")
+    run(session, "lint-imports", "--no-cache")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Two type checkers on the package and on what its users will write."""
+    run(session, "mypy")
+    run(session, "basedpyright")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The tests, in random order; arguments after ``--`` go to pytest in place of the usual ones."""
+    run(session, "pytest", *(session.posargs or ["-n", "2"]))
+
+
+@nox.session
+def docs_short(session: nox.Session) -> None:
+    """The README's links and code."""
+    run(session, "pytest", "tests/documents.py", "-k", "README")
+
+
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """The links and code of every page."""
+    run(session, "pytest", "tests/documents.py")
+
+
+@nox.session
+def bench_short(session: nox.Session) -> None:
+    """Every benchmark once, for its results and not for its times."""
+    run(session, "python", "-m", "benchmarks", "--short", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Timber beside asyncpg and SQLAlchemy."""
+    run(session, "python", "-m", "benchmarks", *session.posargs)
+
+
+def run(session: nox.Session, program: str, *arguments: str) -> None:
+    """Run a program of the shared environment."""
+    _make_environment(session)
+    session.run(str(ENVIRONMENT / "bin" / program), *arguments, external=True)
+
+
+def _make_environment(session: nox.Session) -> None:
+    # The path too: an environment that was moved points to where it was.
+    wanted = (PROJECT / "pyproject.toml").read_bytes() + bytes(PROJECT)
+    stamp = ENVIRONMENT / "made-for"
+    digest = blake2b(wanted, digest_size=16).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
+        return
+    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+    groups = nox.project.dependency_groups(
+        nox.project.load_toml(PROJECT / "pyproject.toml"), "lint", "types"
+    )
+    packages = ["--editable", f"{PROJECT}[{EXTRAS}]", *groups]
+    python = str(ENVIRONMENT / "bin" / "python")
+    if uv := shutil.which("uv"):
+        make = [uv, "venv", "--quiet", "--python", sys.executable, str(ENVIRONMENT)]
+        install = [uv, "pip", "install", "--quiet", "--python", python]
+    else:
+        make = [sys.executable, "-m", "virtualenv", "--quiet", str(ENVIRONMENT)]
+        install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    session.run_install(*make, external=True)
+    session.run_install(*install, *packages, external=True)
+    stamp.write_text(digest, encoding="utf-8")

@@ -1,0 +1,59 @@
+"""The repository of one model: every verb over its table, rows in, DTOs out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import BaseModel
+
+from timber.database.statements import StatementCache
+from timber.repository.listing import Listing
+from timber.repository.searching import Searching
+from timber.repository.source import Source
+from timber.repository.where import Where
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from timber.database.manager import AsyncDatabaseManager
+    from timber.models.config import ModelConfig
+
+D = TypeVar("D", bound=BaseModel)
+
+
+class Repository(Listing[D], Searching[D]):
+    """Stores and finds the rows of one model as DTOs.
+
+    Each call joins the unit of work of its task, or runs alone. Statements are compiled once for each shape of call.
+
+    Args:
+        db: the database manager.
+        model: a mapped class out of a registry.
+        dto: what rows are given as; it reads only the columns it has fields for.
+        clock: gives the current time; the manager's where nothing is said.
+
+    Raises:
+        ConfigurationError: the DTO has a field that is no column.
+    """
+
+    def __init__(
+        self,
+        db: AsyncDatabaseManager,
+        model: type[Any],
+        dto: type[D],
+        *,
+        clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self.db = db
+        self.model = model
+        self.dto = dto
+        self.source = Source(model, clock or db.clock)
+        self.config: ModelConfig = self.source.config
+        self.where = Where(self.source)
+        self._statements = StatementCache()
+        self._readers = {}
+        self.source.fields_of(dto)
+
+    def __repr__(self) -> str:
+        return f"<Repository of {self.source.name} as {self.dto.__name__}>"

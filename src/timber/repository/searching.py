@@ -1,0 +1,94 @@
+"""Full-text search over the model's search column."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.dialects.postgresql import REGCONFIG
+
+from timber.database.statements import parameter
+from timber.dto import SearchHit
+from timber.errors import UsageError, ValidationError
+from timber.repository.cursors import check_limit
+from timber.repository.leasing import Leasing
+from timber.repository.querying import MAX_LIMIT
+
+if TYPE_CHECKING:
+    from timber.database.statements import Statement
+
+D = TypeVar("D", bound=BaseModel)
+
+_QUERY_LIMIT = 10_000
+_SNIPPET = "MaxWords=25, MinWords=10, MaxFragments=1, StartSel=**, StopSel=**"
+_SNIPPET_TEXT = 100_000  # characters of a document that a snippet is looked for in
+
+
+class Searching(Leasing[D]):
+    """Searches rows by their text."""
+
+    async def search(
+        self,
+        query: str,
+        *filters: object,
+        limit: int = 20,
+        owner: str | None = None,
+        include_deleted: bool = False,
+        **equals: object,
+    ) -> list[SearchHit[D]]:
+        """The rows whose text matches, best first.
+
+        Args:
+            query: words as people type them: quotes hold a phrase together, ``or`` and ``-`` work.
+
+        Raises:
+            UsageError: the model declares no search.
+        """
+        config = self.source.config.features.search
+        if config is None:
+            raise UsageError(
+                f"{self.source.name} declares no search: add `features: {{search: {{weights: ...}}}}` to the model."
+            )
+        if not isinstance(query, str) or "\0" in query or len(query) > _QUERY_LIMIT:
+            raise ValidationError.of("query", f"is to be text of up to {_QUERY_LIMIT} characters")
+        check_limit(limit, "limit", MAX_LIMIT)
+        if not query.strip():
+            return []
+        prepared = self._filters(filters, equals, owner, include_deleted)
+
+        def build() -> Statement:
+            table = self.source.table
+            language = sa.literal_column(f"'{config.language}'::regconfig", REGCONFIG)
+            words = sa.func.websearch_to_tsquery(language, parameter("query", sa.Text))
+            vector = table.c[config.column]
+            wanted = dict.fromkeys((*self.source.fields_of(self.dto), *config.weights))
+            score = sa.func.ts_rank_cd(vector, words, 1 | 32).label("_score")
+            best = (
+                sa.select(*(table.c[name] for name in wanted), score)
+                .where(vector.op("@@", is_comparison=True)(words), *prepared.build())
+                .order_by(score.desc(), table.c[self.source.key].desc())
+                .limit(parameter("limit", sa.BigInteger))
+                .subquery("best")
+            )
+            text = sa.func.concat_ws(
+                " ", *(sa.cast(best.c[name], sa.Text) for name in config.weights)
+            )
+            # Made for the hits only: a snippet parses the whole text again.
+            snippet = sa.func.ts_headline(
+                language, sa.func.left(text, _SNIPPET_TEXT), words, _SNIPPET
+            )
+            statement = sa.select(
+                *(best.c[name] for name in self.source.fields_of(self.dto)),
+                best.c["_score"],
+                snippet.label("_snippet"),
+            ).order_by(best.c["_score"].desc(), best.c[self.source.key].desc())
+            return self._compile(statement, "search")
+
+        statement = self._statement(("search", prepared.shape), build, fixed=prepared.fixed)
+        values = {**prepared.values, "query": query, "limit": limit}
+        rows: list[Any] = await self.db.fetch(statement, statement.bind(values))
+        return [
+            SearchHit[Any].model_construct(item=item, score=row["_score"], snippet=row["_snippet"])
+            for item, row in zip(self._read(self.dto, rows), rows, strict=True)
+        ]

@@ -1,0 +1,43 @@
+"""Half of a call's work is never committed: an error that leaves a service method after a write dooms the transaction."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from timber.database.manager import AsyncDatabaseManager
+
+
+class HasDatabase(Protocol):
+    """An object whose methods work on one database."""
+
+    db: AsyncDatabaseManager
+
+
+def guard_methods(cls: type[Any], *, but: frozenset[str]) -> None:
+    """Guard the public coroutine methods that ``cls`` itself defines.
+
+    Generators and context managers are left alone: their body runs in pieces, between which other calls write.
+    """
+    for name, method in list(vars(cls).items()):
+        if not name.startswith("_") and name not in but and inspect.iscoroutinefunction(method):
+            setattr(cls, name, _guarded(method))
+
+
+def _guarded(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(method)
+    async def guarded(self: HasDatabase, /, *args: Any, **kwargs: Any) -> Any:
+        unit = self.db.current()
+        if unit is None:
+            return await method(self, *args, **kwargs)
+        before = unit.writes
+        try:
+            return await method(self, *args, **kwargs)
+        except BaseException as error:
+            if unit.is_open and unit.writes != before:
+                unit.doom(error)
+            raise
+
+    return guarded

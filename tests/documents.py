@@ -1,0 +1,47 @@
+"""What the pages say is true: their links lead somewhere and their Python runs. Run by the sessions docs and docs_short."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).parent.parent
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("**/*.md"))]
+BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
+
+each_page = pytest.mark.parametrize(
+    "page", PAGES, ids=[str(page.relative_to(PROJECT)) for page in PAGES]
+)
+
+
+@each_page
+def test_links_to_files_lead_somewhere(page: Path) -> None:
+    missing = [
+        link
+        for link in LINK.findall(page.read_text(encoding="utf-8"))
+        if "://" not in link and not (page.parent / link).exists()
+    ]
+    assert not missing
+
+
+@each_page
+def test_python_runs_as_shown(
+    page: Path, fresh_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TIMBER_DATABASE_URL", fresh_database_url)
+    text = page.read_text(encoding="utf-8")
+    names: dict[str, object] = {"__name__": "__main__"}
+    for block in BLOCK.finditer(text):
+        # Lines count from the top of the page, so that a traceback points into it.
+        code = "\n" * (text[: block.start()].count("\n") + 1) + block[1]
+        compiled = compile(code, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        result = eval(compiled, names)  # a page's code may await at its top
+        if inspect.iscoroutine(result):
+            asyncio.run(result)
