@@ -62,9 +62,9 @@ def is_lost(error: BaseException) -> bool:
     original = _innermost(error)
     if isinstance(original, asyncpg.PostgresError):
         return (original.sqlstate or "").startswith(LOST_STATES)
-    return isinstance(
-        original, OSError | EOFError | asyncpg.InterfaceError | asyncpg.InternalClientError
-    )
+    if isinstance(original, asyncpg.InterfaceError):
+        return _says_closed(original)
+    return isinstance(original, OSError | EOFError | asyncpg.InternalClientError)
 
 
 def came_from_server(error: BaseException) -> bool:
@@ -124,10 +124,11 @@ _KEPT = (
 
 def _scrub_driver(error: Any) -> None:
     kept = {name: error.__dict__[name] for name in _KEPT if name in error.__dict__}
-    error.__dict__.clear()
-    error.__dict__.update(kept)
     state = getattr(error, "sqlstate", None)
-    error.args = (f"SQLSTATE {state}" if state else "the driver refused the call",)
+    refused = "the connection is closed" if _says_closed(error) else "the driver refused the call"
+    error.__dict__.clear()
+    error.__dict__.update(kept, detail=None, hint=None)  # it cannot show itself without these two
+    error.args = (f"SQLSTATE {state}" if state else refused,)
     # The driver chains the exception of its encoder, which shows the value.
     error.__cause__ = error.__context__ = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy.engine import Connection
@@ -13,6 +14,8 @@ from sqlalchemy.util import await_only, greenlet_spawn
 from timber.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+
     from timber.database.transaction import Transaction
 
 TRANSACTION = "timber_transaction"
@@ -25,6 +28,28 @@ class _BoundSession(Session):
     def get_bind(self, *_args: Any, **_options: Any) -> Connection:
         bound: Connection = await_only(self.info[TRANSACTION]())
         return bound
+
+
+def _guarded(name: str) -> Any:
+    """A method of AsyncSession that only the owner may call, and whose errors are Timber's."""
+    method: Callable[..., Awaitable[Any]] = getattr(AsyncSession, name)
+
+    @wraps(method)
+    async def call(self: UnitOfWorkSession, *args: Any, **options: Any) -> Any:
+        transaction = self._timber
+        transaction.check_owner()
+        try:
+            return await method(self, *args, **options)
+        except BaseException as error:
+            failed = transaction.failed(error)
+            if not self.sync_session.is_active:
+                # A flush failed half-way: SQLAlchemy has rolled back to its innermost SAVEPOINT, or to the beginning.
+                transaction.doom(failed)
+            if failed is error:
+                raise
+            raise failed from error
+
+    return call
 
 
 class UnitOfWorkSession(AsyncSession):
@@ -80,6 +105,27 @@ class UnitOfWorkSession(AsyncSession):
         except SQLAlchemyError:
             # Its connection has been invalidated; there is nothing left to close.
             self.sync_session.expunge_all()
+
+    async def begin_anew(self) -> None:
+        """Forget everything, after a rollback to before this session was made."""
+        if not self.sync_session.is_active:
+            await greenlet_spawn(self.sync_session.rollback)
+        self.sync_session.expunge_all()
+
+    def add(self, instance: object, *, _warn: bool = True) -> None:
+        self._timber.check_owner()
+        super().add(instance, _warn=_warn)
+
+    def add_all(self, instances: Iterable[object]) -> None:
+        self._timber.check_owner()
+        super().add_all(instances)
+
+    execute, scalar, scalars = _guarded("execute"), _guarded("scalar"), _guarded("scalars")
+    stream, stream_scalars = _guarded("stream"), _guarded("stream_scalars")
+    get, get_one, refresh = _guarded("get"), _guarded("get_one"), _guarded("refresh")
+    delete, delete_all = _guarded("delete"), _guarded("delete_all")
+    merge, merge_all = _guarded("merge"), _guarded("merge_all")
+    flush, run_sync, connection = _guarded("flush"), _guarded("run_sync"), _guarded("connection")
 
     def _refuse(self, *_args: Any, **_options: Any) -> NoReturn:
         raise UsageError(

@@ -249,7 +249,7 @@ class Transaction:
     async def _send_begin(self, level: Level) -> None:
         assert self.link is not None
         if level.name is None:
-            AdapterTransaction(self._send_commit, self._send_rollback).put_on(self.link.adapter)
+            self._put_on(self.link)
             await self.link.driver.execute(self._options.begin)
         else:
             await self.link.driver.execute(f"SAVEPOINT {level.name}")
@@ -300,7 +300,7 @@ class Transaction:
         self.levels.pop()
         self._pending = not self.levels[-1].sent
         if not level.sent or self.link is None:
-            self._expunge(level)
+            await self._forget(level)
             return
         shield = Shield(
             lambda: remaining(self._core.settings.rollback_timeout), self.link.driver.terminate
@@ -315,7 +315,7 @@ class Transaction:
                         f"ROLLBACK TO SAVEPOINT {level.name}; RELEASE SAVEPOINT {level.name}"
                     )
                 )
-                self._expunge(level)
+                await self._forget(level)
         except (*FOREIGN, ServiceError) as error:
             translated = translate(error, self._core.target)
             self.lose(translated)
@@ -324,9 +324,11 @@ class Transaction:
         await self._core.run_callbacks(level.on_rollback)
         shield.reraise()
 
-    def _expunge(self, level: Level) -> None:
+    async def _forget(self, level: Level) -> None:
         if self.session is not None and not level.had_session:
-            self.session.sync_session.expunge_all()
+            await self.session.begin_anew()
+            if self.link is not None:
+                self._put_on(self.link)
 
     # The end
 
@@ -340,11 +342,11 @@ class Transaction:
             CommitOutcomeUnknownError: it could not be found out.
             CancelledError: the task was cancelled meanwhile; the outcome is on it all the same.
         """
+        await self._prepare_commit()
         link = self.link
         if link is None:
             self.outcome = "committed"
             return
-        await self._prepare_commit()
         shield = Shield(
             lambda: remaining(self._core.settings.commit_timeout), link.driver.terminate
         )
@@ -414,8 +416,17 @@ class Transaction:
             raise UnitOfWorkDoomedError
 
     async def _send_rollback(self) -> None:
+        """SQLAlchemy rolls back by itself when a flush fails: all that its session may have written, and no more."""
         assert self.link is not None
-        await self.link.driver.execute("ROLLBACK")
+        level = self.levels[-1]
+        self.doom(UnitOfWorkDoomedError())
+        if level.name is None or not level.sent:
+            await self.link.driver.execute("ROLLBACK")
+        else:
+            await self.link.driver.execute(f"ROLLBACK TO SAVEPOINT {level.name}")
+
+    def _put_on(self, link: Link) -> None:
+        AdapterTransaction(self._send_commit, self._send_rollback).put_on(link.adapter)
 
     async def _resolve(self, lost: Link, shield: Shield) -> Outcome:
         assert self._xid is not None
@@ -451,10 +462,10 @@ class JoinedTransaction(Transaction):
         return link
 
     async def commit(self) -> None:
+        await self._prepare_commit()
         if self.link is None or self.levels[0].name is None:
             await super().commit()
             return
-        await self._prepare_commit()
         await self.link.driver.execute(f"RELEASE SAVEPOINT {self.levels[0].name}")
         self.outcome = "committed"
         self.link = None

@@ -259,7 +259,7 @@ class UnitOfWork:
             if self._given is None
             else JoinedTransaction(self._core, self._options, self._given)
         )
-        transaction.check_owner = self.check_owner
+        transaction.check_owner = self.check_open
         return transaction
 
     def _check_can_nest(self) -> None:

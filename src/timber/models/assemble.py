@@ -161,20 +161,7 @@ def _add(
     model.gaps |= declared.gaps
     for position, column in enumerate(config.columns):
         _add_column(assembly, model, column, Place(declared, ("columns", position)))
-    for position, name in enumerate(config.mixins):
-        place = Place(declared, ("mixins", position))
-        mixin = known.get(name)
-        if mixin is None:
-            message = f"unknown mixin {name!r}{nearest(name, known)}"
-            assembly.errors.append(place.error(message))
-        elif name in model.mixins:
-            assembly.errors.append(place.error(f"the mixin {name} is there twice"))
-        else:
-            model.mixins.append(name)
-            for column in mixin.columns:
-                _add_column(assembly, model, column, place)
-            if mixin.owner is not None:
-                _set_owner(assembly, model, mixin.owner, place)
+    _add_mixins(assembly, model, declared, known)
     if config.owner is not None:
         _set_owner(assembly, model, config.owner, Place(declared, ("owner",)))
     for part in ("relationships", "indexes", "constraints"):
@@ -191,6 +178,25 @@ def _add(
             model.places["features", feature] = place
             wanted = getattr(config.features, feature)
             model.features = model.features.model_copy(update={feature: wanted})
+
+
+def _add_mixins(
+    assembly: Assembly, model: Assembled, declared: Declared, known: Mapping[str, Mixin]
+) -> None:
+    for position, name in enumerate(declared.config.mixins):
+        place = Place(declared, ("mixins", position))
+        mixin = known.get(name)
+        if mixin is None:
+            message = f"unknown mixin {name!r}{nearest(name, known)}"
+            assembly.errors.append(place.error(message))
+        elif name in model.mixins:
+            assembly.errors.append(place.error(f"the mixin {name} is there twice"))
+        else:
+            model.mixins.append(name)
+            for column in mixin.columns:
+                _add_column(assembly, model, column, place)
+            if mixin.owner is not None:
+                _set_owner(assembly, model, mixin.owner, place)
 
 
 def _add_column(assembly: Assembly, model: Assembled, column: ColumnConfig, place: Place) -> None:

@@ -72,7 +72,7 @@ class ColumnType:
     item: ColumnType | None = None
 
     @classmethod
-    def parse(cls, text: str) -> ColumnType:
+    def parse(cls, text: str) -> ColumnType:  # noqa: C901 - one branch for each notation
         """Read the notation of a type.
 
         Raises:

@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import pydantic
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import core_schema
 from uuid_utils.compat import uuid4, uuid7
 
@@ -24,7 +32,7 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
 
 T = TypeVar("T")
-Sequence = Annotated[tuple[T, ...], Strict(False)]
+Sequence = Annotated[tuple[T, ...], Strict(strict=False)]
 """A tuple that a YAML list may fill; what is in it stays strict."""
 
 NAME_LIMIT: Final = 63  # bytes PostgreSQL keeps of an identifier
@@ -78,7 +86,7 @@ def _column_name(name: str) -> str:
 def _table_name(name: str) -> str:
     check_identifier(name, "table")
     if name.startswith(("pg_", "timber_")):
-        raise ValueError(f"{name!r} is reserved: it begins with {name.split('_')[0]}_")
+        raise ValueError(f"{name!r} is reserved: it begins with {name.split('_', maxsplit=1)[0]}_")
     return name
 
 
@@ -149,8 +157,8 @@ class ColumnDefault:
         if self.kind == "now":
             return clock
         value = self.value
-        if self.kind == "call":
-            return value  # type: ignore[no-any-return] - a mapped class's own function
+        if callable(value):
+            return value
         if isinstance(value, dict | list):
             return lambda: copy.deepcopy(value)
         return lambda: value

@@ -118,7 +118,9 @@ class RelationshipConfig(Declaration):
         if self.secondary and self.type != "many_to_many":
             raise ValueError("secondary is for many_to_many")
         if self.foreign_key and self.type == "many_to_many":
-            raise ValueError("a many_to_many has no foreign_key of its own, but an association table")
+            raise ValueError(
+                "a many_to_many has no foreign_key of its own, but an association table"
+            )
         return self
 
     @property

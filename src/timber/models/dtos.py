@@ -35,9 +35,7 @@ def _create_field(column: ColumnConfig) -> tuple[Any, Any]:
     if default is not None and default.kind == "literal" and not column.nullable:
         if isinstance(default.value, dict | list):
             value = default.value
-            return annotation, _described(
-                column, default_factory=lambda: copy.deepcopy(value)
-            )
+            return annotation, _described(column, default_factory=lambda: copy.deepcopy(value))
         return annotation, _described(column, default=default.value)
     if column.optional:
         return annotation | None, _described(column, default=None)

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.schema import DDL
 
 from timber.models.column_types import SEARCH_VECTOR
@@ -109,21 +110,15 @@ def _action(action: str) -> str | None:
 
 def _column_rules(table: sa.Table, column: ColumnConfig) -> None:
     if column.check is not None:
-        table.append_constraint(
-            sa.CheckConstraint(_sql(column.check), name=column.name)
-        )
+        table.append_constraint(sa.CheckConstraint(_sql(column.check), name=column.name))
     labels = column.type.item.labels if column.type.item else column.type.labels
     if labels:
-        name = sa.column(column.name)
+        name = column.name
         quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
         condition = (
-            f"{name} <@ ARRAY[{quoted}]::varchar[]"
-            if column.type.item
-            else f"{name} IN ({quoted})"
+            f"{name} <@ ARRAY[{quoted}]::varchar[]" if column.type.item else f"{name} IN ({quoted})"
         )
-        table.append_constraint(
-            sa.CheckConstraint(_sql(condition), name=f"{column.name}_labels")
-        )
+        table.append_constraint(sa.CheckConstraint(_sql(condition), name=f"{column.name}_labels"))
     if column.unique:
         table.append_constraint(sa.UniqueConstraint(column.name))
     if column.index:
@@ -181,17 +176,20 @@ def _ordered(table: sa.Table, column: IndexColumn) -> Any:
 
 
 def _create_before(table: sa.Table, function: SQLFunction) -> None:
-    create, drop = (sql.replace("%", "%%") for sql in (function.create, function.drop))
-    sa.event.listen(table, "before_create", DDL(create))
-    sa.event.listen(table, "after_drop", DDL(drop))
+    event.listen(table, "before_create", _ddl(function.create))
+    event.listen(table, "after_drop", _ddl(function.drop))
+
+
+def _ddl(sql: str) -> DDL:
+    return DDL(sql.replace("%", "%%"))  # type: ignore[no-untyped-call]
 
 
 def create_extensions(metadata: sa.MetaData) -> None:
     """Have pgvector's extension made before the tables where a column needs it."""
-    if any(isinstance(column.type, Vector) for table in metadata.tables.values() for column in table.c):
-        sa.event.listen(
-            metadata, "before_create", DDL("CREATE EXTENSION IF NOT EXISTS vector")
-        )
+    if any(
+        isinstance(column.type, Vector) for table in metadata.tables.values() for column in table.c
+    ):
+        event.listen(metadata, "before_create", _ddl("CREATE EXTENSION IF NOT EXISTS vector"))
 
 
 def build_association(

@@ -65,7 +65,9 @@ class _FeatureChecks:
             if column.type.kind not in _TEXTUAL:
                 self._wrong(feature, f"{name} is {column.type}, which holds no text", *below)
             elif column.generated is not None and feature == "search":
-                message = f"{name} is generated, and PostgreSQL makes no generated column from another"
+                message = (
+                    f"{name} is generated, and PostgreSQL makes no generated column from another"
+                )
                 self._wrong(feature, message, *below)
 
     def _encryption(self) -> None:
@@ -127,10 +129,9 @@ class _FeatureChecks:
                 except re.error as error:
                     message = f"not a regular expression: {error}"
                     self._wrong("validation", message, *below, "pattern")
-            if None not in (rule.min_length, rule.max_length):
-                if (rule.min_length or 0) > (rule.max_length or 0):
-                    message = "min_length is above max_length"
-                    self._wrong("validation", message, *below, "min_length")
+            if rule.max_length is not None and (rule.min_length or 0) > rule.max_length:
+                message = "min_length is above max_length"
+                self._wrong("validation", message, *below, "min_length")
 
     def _names(self) -> None:
         features = self._config.features
@@ -150,10 +151,9 @@ class _FeatureChecks:
         self._all_known("personal_data", "columns", personal.columns)
         if personal.person is not None:
             self._known("personal_data", personal.person, "person")
-        if personal.through is not None and self._known("personal_data", personal.through, "through"):
-            if self._config.column(personal.through).foreign_key is None:
-                message = f"{personal.through} refers to no other model"
-                self._wrong("personal_data", message, "through")
+        through = personal.through
+        if through is not None and self._known("personal_data", through, "through"):
+            self._leads_on(through)
         if personal.person is None and personal.through is None and self._config.owner is None:
             message = "whose data is it? declare person, through, or an owner"
             self._wrong("personal_data", message)
@@ -164,3 +164,7 @@ class _FeatureChecks:
         if personal.retention_days is not None and not self._config.soft_delete:
             message = "retention_days is about soft-deleted rows: add the mixin SoftDelete"
             self._wrong("personal_data", message, "retention_days")
+
+    def _leads_on(self, through: str) -> None:
+        if self._config.column(through).foreign_key is None:
+            self._wrong("personal_data", f"{through} refers to no other model", "through")

@@ -151,13 +151,24 @@ class FeaturesConfig(Declaration):
     """Columns stored as ciphertext."""
     validation: ValidationConfig | None = None
     """Rules for values."""
-    audit: Annotated[AuditConfig | None, BeforeValidator(_switched_on, json_schema_input_type=Literal[True] | AuditConfig | None)] = None
+    audit: Annotated[
+        AuditConfig | None,
+        BeforeValidator(_switched_on, json_schema_input_type=Literal[True] | AuditConfig | None),
+    ] = None
     """A record of every change."""
     embedding: EmbeddingConfig | None = None
     """Vectors for semantic search."""
-    cache: Annotated[CacheConfig | None, BeforeValidator(_switched_on, json_schema_input_type=Literal[True] | CacheConfig | None)] = None
+    cache: Annotated[
+        CacheConfig | None,
+        BeforeValidator(_switched_on, json_schema_input_type=Literal[True] | CacheConfig | None),
+    ] = None
     """Cached reads."""
-    personal_data: Annotated[PersonalDataConfig | None, BeforeValidator(_switched_on, json_schema_input_type=Literal[True] | PersonalDataConfig | None)] = None
+    personal_data: Annotated[
+        PersonalDataConfig | None,
+        BeforeValidator(
+            _switched_on, json_schema_input_type=Literal[True] | PersonalDataConfig | None
+        ),
+    ] = None
     """Whose data this is."""
 
     @property

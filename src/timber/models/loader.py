@@ -76,9 +76,7 @@ def raise_together(errors: Sequence[ConfigurationError]) -> None:
     if len(ordered) == 1:
         raise ordered[0]
     first = ordered[0]
-    raise ConfigurationError(
-        file=first.file, line=first.line, column=first.column, errors=ordered
-    )
+    raise ConfigurationError(file=first.file, line=first.line, column=first.column, errors=ordered)
 
 
 def files_in(directory: Path) -> list[Path]:

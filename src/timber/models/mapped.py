@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 import sqlalchemy as sa
 from sqlalchemy import orm
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.operators import desc_op
 
 from timber.errors import ConfigurationError
 from timber.models.column_types import SEARCH_VECTOR, ColumnType
@@ -24,23 +26,40 @@ if TYPE_CHECKING:
 
     from sqlalchemy.types import TypeEngine
 
+
+def _string(given: Any) -> ColumnType:
+    return ColumnType("String", length=given.length) if given.length else ColumnType("Text")
+
+
+def _plain(kind: str) -> Callable[[Any], ColumnType]:
+    return lambda _: ColumnType(kind)
+
+
 # In order: a subclass stands before what it is derived from.
-_KINDS: Final[tuple[tuple[type[Any], str], ...]] = (
-    (sa.Text, "Text"),
-    (sa.BigInteger, "BigInteger"),
-    (sa.SmallInteger, "SmallInteger"),
-    (sa.Integer, "Integer"),
-    (sa.Float, "Float"),
-    (sa.Boolean, "Boolean"),
-    (sa.Date, "Date"),
-    (sa.Time, "Time"),
-    (sa.Interval, "Interval"),
-    (postgresql.INTERVAL, "Interval"),
-    (sa.Uuid, "UUID"),
-    (postgresql.JSONB, "JSONB"),
-    (sa.JSON, "JSON"),
-    (sa.LargeBinary, "Binary"),
-    (postgresql.TSVECTOR, SEARCH_VECTOR),
+_KINDS: Final[tuple[tuple[type[Any], Callable[[Any], ColumnType]], ...]] = (
+    (sa.Enum, lambda given: ColumnType("Enum", labels=tuple(given.enums))),
+    (sa.Text, _plain("Text")),
+    (sa.String, _string),
+    (sa.BigInteger, _plain("BigInteger")),
+    (sa.SmallInteger, _plain("SmallInteger")),
+    (sa.Integer, _plain("Integer")),
+    (sa.Float, _plain("Float")),
+    (
+        sa.Numeric,
+        lambda given: ColumnType("Numeric", precision=given.precision, scale=given.scale),
+    ),
+    (sa.Boolean, _plain("Boolean")),
+    (sa.DateTime, _plain("DateTime")),
+    (sa.Date, _plain("Date")),
+    (sa.Time, _plain("Time")),
+    (sa.Interval, _plain("Interval")),
+    (postgresql.INTERVAL, _plain("Interval")),
+    (sa.Uuid, _plain("UUID")),
+    (postgresql.JSONB, _plain("JSONB")),
+    (sa.JSON, _plain("JSON")),
+    (sa.LargeBinary, _plain("Binary")),
+    (postgresql.TSVECTOR, _plain(SEARCH_VECTOR)),
+    (Vector, lambda given: ColumnType("Vector", length=given.dimension)),
 )
 _EXTRA = frozenset({"name", "mixins", "owner", "features", "comment"})
 
@@ -60,10 +79,7 @@ def declared_class(cls: type[Any]) -> tuple[Declared, list[DeclaredAssociation]]
     table = mapper.local_table
     mixins = [name for name, mixin in DECLARATIVE_MIXINS.items() if issubclass(cls, mixin)]
     from_mixins = {
-        column.name
-        for mixin in BUILT_IN_MIXINS
-        if mixin.name in mixins
-        for column in mixin.columns
+        column.name for mixin in BUILT_IN_MIXINS if mixin.name in mixins for column in mixin.columns
     }
     data = {
         "name": cls.__name__,
@@ -150,25 +166,13 @@ def column_type(given: TypeEngine[Any], where: str) -> ColumnType:
     """
     if isinstance(given, sa.types.TypeDecorator):
         given = given.impl_instance
-    if isinstance(given, sa.Enum):
-        return ColumnType("Enum", labels=tuple(given.enums))
     if isinstance(given, postgresql.ARRAY):
         return ColumnType("Array", item=column_type(given.item_type, where))
-    if isinstance(given, Vector):
-        return ColumnType("Vector", length=given.dimension)
-    if isinstance(given, sa.DateTime):
-        if not given.timezone:
-            raise ConfigurationError(f"{where} is a DateTime without time zone; say timezone=True")
-        return ColumnType("DateTime")
-    if isinstance(given, sa.Numeric) and not isinstance(given, sa.Float):
-        return ColumnType("Numeric", precision=given.precision, scale=given.scale)
-    if isinstance(given, sa.String) and not isinstance(given, sa.Text) and given.length:
-        return ColumnType("String", length=given.length)
-    for kind, name in _KINDS:
+    if isinstance(given, sa.DateTime) and not given.timezone:
+        raise ConfigurationError(f"{where} is a DateTime without time zone; say timezone=True")
+    for kind, read in _KINDS:
         if isinstance(given, kind):
-            return ColumnType(name)
-    if isinstance(given, sa.String):
-        return ColumnType("Text")
+            return read(given)
     raise ConfigurationError(f"{where}: Timber has no column type for {given!r}")
 
 
@@ -199,7 +203,7 @@ def _order(related: orm.RelationshipProperty[Any]) -> tuple[str, ...]:
         element = getattr(expression, "element", expression)
         if not isinstance(element, sa.Column):
             return ()
-        descends = getattr(expression, "modifier", None) is sa.sql.operators.desc_op
+        descends = getattr(expression, "modifier", None) is desc_op
         words.append(("-" if descends else "") + element.name)
     return tuple(words)
 

@@ -59,7 +59,7 @@ def map_classes(
 def table_of(cls: type[Any]) -> sa.Table:
     """The table that a class is, or is about to be, mapped to."""
     table: sa.Table | None = cls.__dict__.get("__table__")
-    return sa.inspect(cls).local_table if table is None else table  # type: ignore[no-any-return]
+    return sa.inspect(cls).local_table if table is None else table
 
 
 def _relationship(
@@ -137,7 +137,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _touch(mapper: orm.Mapper[Any], connection: sa.Connection, target: Any) -> None:
+def _touch(_mapper: orm.Mapper[Any], _connection: sa.Connection, target: Any) -> None:
     session = orm.object_session(target)
     if session is not None and session.is_modified(target, include_collections=False):
         target.updated_at = _now()

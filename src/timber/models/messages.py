@@ -27,7 +27,9 @@ _EXPECTED = {
 }
 
 
-def explain(error: ErrorDetails, top: type[BaseModel]) -> str:
+def explain(  # noqa: PLR0911 - one sentence for each kind of error
+    error: ErrorDetails, top: type[BaseModel]
+) -> str:
     """One sentence about one error of a document that should have been a ``top``."""
     kind, location, given = error["type"], error["loc"], error["input"]
     context = error.get("ctx", {})

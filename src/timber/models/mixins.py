@@ -47,7 +47,10 @@ SOFT_DELETE: Final = Mixin(
     name="SoftDelete",
     columns=(
         ColumnConfig(
-            name="deleted_at", type=_MOMENT, read_only=True, comment="When it was deleted, if it was."
+            name="deleted_at",
+            type=_MOMENT,
+            read_only=True,
+            comment="When it was deleted, if it was.",
         ),
     ),
 )

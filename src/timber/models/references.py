@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Final
 from timber.models.column_types import JSON_KINDS, TEXT_KINDS, nearest
 from timber.models.factory import index_name
 from timber.models.feature_checks import check_features
-from timber.models.relations import ModelNames, Unclear, association_columns, relation_of
+from timber.models.relations import (
+    ModelNames,
+    UnclearRelationshipError,
+    association_columns,
+    relation_of,
+)
 
 if TYPE_CHECKING:
     from timber.errors import ConfigurationError
@@ -74,7 +79,7 @@ class _Checks:
         for column in model.columns.values():
             place = model.place("columns", column.name)
             if column.foreign_key is not None:
-                self._foreign_key(model, column, place)
+                self._foreign_key(column, place)
             if column.type.kind == "JSON" and (column.unique or column.index):
                 key = "unique" if column.unique else "index"
                 message = "JSON cannot be compared, so it has no index; use JSONB"
@@ -91,7 +96,7 @@ class _Checks:
             message = f"the owner column {owner} holds user ids: make it String(255), Text or UUID"
             self.errors.append(model.place("owner", "").error(message))
 
-    def _foreign_key(self, model: Assembled, column: ColumnConfig, place: Place) -> None:
+    def _foreign_key(self, column: ColumnConfig, place: Place) -> None:
         key = column.foreign_key
         if key is None or key.target in self._broken:
             return
@@ -108,7 +113,9 @@ class _Checks:
             return
         target = other.column(key.target_column)
         if not (target.primary_key or target.unique or _alone_unique(other, target.name)):
-            message = f"{key.references} is neither a primary key nor unique, so nothing can refer to it"
+            message = (
+                f"{key.references} is neither a primary key nor unique, so nothing can refer to it"
+            )
             self.errors.append(place.error(message, "foreign_key", "references"))
         if not _comparable(column.type, target.type):
             message = f"{column.name} is {column.type}, but {key.references} is {target.type}"
@@ -119,7 +126,9 @@ class _Checks:
                 message = f"{action} sets {column.name} to NULL, but it is not nullable"
                 self.errors.append(place.error(message, "foreign_key", action))
             if wanted == "set_default" and column.server_default is None:
-                message = f"{action} sets {column.name} to its default, but it has no server_default"
+                message = (
+                    f"{action} sets {column.name} to its default, but it has no server_default"
+                )
                 self.errors.append(place.error(message, "foreign_key", action))
 
     def indexes(self, model: Assembled) -> None:
@@ -173,7 +182,7 @@ class _Checks:
                 continue
             try:
                 relation_of(config, relationship, self._names, associations)
-            except Unclear as unclear:
+            except UnclearRelationshipError as unclear:
                 gaps = set(model.gaps)
                 if other is not None:
                     gaps |= self._assembly.models[other.name].gaps
@@ -215,7 +224,9 @@ class _Checks:
                 self.errors.append(declared.error(message, side))
         left, right = association_columns(declared.config)
         if left == right:
-            message = f"both its columns are called {left}; name them with left_column and right_column"
+            message = (
+                f"both its columns are called {left}; name them with left_column and right_column"
+            )
             self.errors.append(declared.error(message))
 
 
@@ -239,4 +250,3 @@ def _unfit(kind: str, method: str, *, has_ops: bool) -> str | None:
     if method == "gin" and not has_ops and kind not in _CONTAINERS:
         return f"{kind}; a gin index of it needs an operator class (ops), like gin_trgm_ops"
     return None
-

@@ -46,7 +46,7 @@ class Relation:
     order_by: tuple[tuple[str, bool], ...] = ()
 
 
-class Unclear(ValueError):
+class UnclearRelationshipError(ValueError):
     """A relationship does not say enough, or says what is not so; ``key`` is the part of it that is wrong."""
 
     def __init__(self, message: str, key: str) -> None:
@@ -94,12 +94,12 @@ def relation_of(
     """Work out one relationship of a model whose other end is known.
 
     Raises:
-        Unclear: no column, or more than one, could be meant.
+        UnclearRelationshipError: no column, or more than one, could be meant.
     """
     other = names.find(relationship.model)
     if other is None:
         word = relationship.model
-        raise Unclear(f"unknown model {word!r}{names.hint(word)}", "model")
+        raise UnclearRelationshipError(f"unknown model {word!r}{names.hint(word)}", "model")
     order_by = tuple(_ordering(other, word) for word in relationship.order_by)
     if relationship.type == "many_to_many":
         link = _link(config, other, relationship, names, associations)
@@ -134,7 +134,9 @@ def _ordering(other: ModelConfig, word: str) -> tuple[str, bool]:
     name = word.removeprefix("-")
     if name not in other.column_names:
         hint = nearest(name, other.column_names)
-        raise Unclear(f"{other.name} has no column {name!r} to order by{hint}", "order_by")
+        raise UnclearRelationshipError(
+            f"{other.name} has no column {name!r} to order by{hint}", "order_by"
+        )
     return name, word.startswith("-")
 
 
@@ -158,18 +160,19 @@ def _the_reference(
         return found[0]
     if found:
         columns = " and ".join(column.name for column in found)
-        raise Unclear(
-            f"{refers.name} refers to {referred.name} by {columns}; say which with foreign_key", "name"
+        raise UnclearRelationshipError(
+            f"{refers.name} refers to {referred.name} by {columns}; say which with foreign_key",
+            "name",
         )
     if relationship.foreign_key is None:
         message = f"{refers.name} has no column that refers to {referred.name}"
-        raise Unclear(f"{message}, as {relationship.type} needs", "type")
+        raise UnclearRelationshipError(f"{message}, as {relationship.type} needs", "type")
     if relationship.foreign_key not in refers.column_names:
         hint = nearest(relationship.foreign_key, refers.column_names)
-        raise Unclear(
+        raise UnclearRelationshipError(
             f"{refers.name} has no column {relationship.foreign_key!r}{hint}", "foreign_key"
         )
-    raise Unclear(
+    raise UnclearRelationshipError(
         f"{refers.name}.{relationship.foreign_key} does not refer to {referred.name}", "foreign_key"
     )
 
@@ -196,14 +199,17 @@ def _link(
         return links[0]
     if links:
         tables = " and ".join(link.table for link in links)
-        raise Unclear(
-            f"{config.name} and {other.name} are linked by {tables}; say which with secondary", "name"
+        raise UnclearRelationshipError(
+            f"{config.name} and {other.name} are linked by {tables}; say which with secondary",
+            "name",
         )
     known = [association.name for association in associations]
     if relationship.secondary is not None and relationship.secondary not in known:
         word = relationship.secondary
-        raise Unclear(f"there is no association table {word!r}{nearest(word, known)}", "secondary")
-    raise Unclear(
+        raise UnclearRelationshipError(
+            f"there is no association table {word!r}{nearest(word, known)}", "secondary"
+        )
+    raise UnclearRelationshipError(
         f"no association table links {config.name} and {other.name}",
         "secondary" if relationship.secondary else "type",
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from timber.models.column_types import ColumnType
 
 
-class Vector(UserDefinedType[list[float]]):
+class Vector(UserDefinedType[Sequence[float]]):
     """pgvector's type. It travels as text in one direction and as real[] in the other, which every driver knows."""
 
     cache_ok = True
@@ -33,17 +33,13 @@ class Vector(UserDefinedType[list[float]]):
         """The type's name in DDL."""
         return f"vector({self.dimension})"
 
-    def bind_processor(self, dialect: Dialect) -> Callable[[Sequence[float] | None], str | None]:
-        """Numbers as pgvector's text."""
-        return _vector_text
-
     def bind_expression(self, bindvalue: BindParameter[Any]) -> ColumnElement[Any]:
         """The text, made a vector by the server."""
         return sa.cast(sa.cast(bindvalue, _VectorText()), self)
 
-    def column_expression(self, column: ColumnElement[Any]) -> ColumnElement[Any]:
+    def column_expression(self, colexpr: ColumnElement[Any]) -> ColumnElement[Any]:
         """The vector as an array of numbers."""
-        return sa.cast(column, postgresql.ARRAY(sa.REAL))
+        return sa.cast(colexpr, postgresql.ARRAY(sa.REAL))
 
 
 class _VectorText(sa.types.TypeDecorator[Sequence[float]]):
@@ -52,7 +48,7 @@ class _VectorText(sa.types.TypeDecorator[Sequence[float]]):
     impl = sa.Text
     cache_ok = True
 
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
         return _vector_text(value)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 from uuid import UUID
 
 from pydantic import TypeAdapter
@@ -24,11 +24,10 @@ if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
 
     from timber.models.column_types import ColumnType
-    from timber.models.columns import ColumnConfig
 
 INTEGER_BITS: Final = {"SmallInteger": 16, "Integer": 32, "BigInteger": 64}
 
-PYTHON_TYPES: Final[dict[str, type[Any]]] = {
+PYTHON_TYPES: Final[dict[str, Any]] = {
     "String": str,
     "Text": str,
     "Integer": int,
@@ -44,7 +43,12 @@ PYTHON_TYPES: Final[dict[str, type[Any]]] = {
     "UUID": UUID,
     "Binary": bytes,
     "Enum": str,
+    "JSON": Any,
+    "JSONB": Any,
 }
+
+
+_CHECKED_JSON: Final = "checked JSON"
 
 
 def _refuse(problem: str) -> PydanticCustomError:
@@ -65,7 +69,8 @@ class Rule:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        return _SCHEMAS[self.kind](self)
+        sized = _SIZED_SCHEMAS.get(self.kind)
+        return sized(self) if sized is not None else _SCHEMAS[self.kind]()
 
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
@@ -92,7 +97,7 @@ def _integer(rule: Rule) -> core_schema.CoreSchema:
     return core_schema.int_schema(strict=True, ge=-limit, le=limit - 1)
 
 
-def _float(rule: Rule) -> core_schema.CoreSchema:
+def _float() -> core_schema.CoreSchema:
     return core_schema.float_schema(strict=True)
 
 
@@ -118,7 +123,7 @@ def _exact_number(value: object) -> Decimal:
     raise _refuse("expected a Decimal, an int or a decimal number as a string")
 
 
-def _boolean(rule: Rule) -> core_schema.CoreSchema:
+def _boolean() -> core_schema.CoreSchema:
     return core_schema.bool_schema(strict=True)
 
 
@@ -131,10 +136,8 @@ def _not_a_number(value: object) -> object:
     return value
 
 
-def _date(rule: Rule) -> core_schema.CoreSchema:
-    return core_schema.no_info_before_validator_function(
-        _plain_date, core_schema.date_schema()
-    )
+def _date() -> core_schema.CoreSchema:
+    return core_schema.no_info_before_validator_function(_plain_date, core_schema.date_schema())
 
 
 def _plain_date(value: object) -> object:
@@ -143,13 +146,13 @@ def _plain_date(value: object) -> object:
     return _not_a_number(value)
 
 
-def _time(rule: Rule) -> core_schema.CoreSchema:
+def _time() -> core_schema.CoreSchema:
     return core_schema.no_info_before_validator_function(
         _not_a_number, core_schema.time_schema(tz_constraint="naive")
     )
 
 
-def _datetime(rule: Rule) -> core_schema.CoreSchema:
+def _datetime() -> core_schema.CoreSchema:
     return core_schema.no_info_after_validator_function(
         _within_utc,
         core_schema.no_info_before_validator_function(
@@ -173,13 +176,13 @@ def _within_utc(value: datetime) -> datetime:
     return value
 
 
-def _interval(rule: Rule) -> core_schema.CoreSchema:
+def _interval() -> core_schema.CoreSchema:
     return core_schema.no_info_before_validator_function(
         _not_a_number, core_schema.timedelta_schema()
     )
 
 
-def _uuid(rule: Rule) -> core_schema.CoreSchema:
+def _uuid() -> core_schema.CoreSchema:
     return core_schema.no_info_plain_validator_function(
         _standard_uuid, serialization=core_schema.to_string_ser_schema(when_used="json")
     )
@@ -198,7 +201,7 @@ def _standard_uuid(value: object) -> UUID:
     raise _refuse("is not a UUID")
 
 
-def _binary(rule: Rule) -> core_schema.CoreSchema:
+def _binary() -> core_schema.CoreSchema:
     return core_schema.no_info_plain_validator_function(
         _bytes,
         serialization=core_schema.plain_serializer_function_ser_schema(
@@ -224,11 +227,22 @@ def _base64(value: bytes) -> str:
     return base64.b64encode(value).decode()
 
 
-def _any_json(rule: Rule) -> core_schema.CoreSchema:
+def _any_json() -> core_schema.CoreSchema:
+    return core_schema.no_info_plain_validator_function(_not_null)
+
+
+def _not_null(value: object) -> object:
+    if value is None:
+        raise _refuse("must not be None")
+    return value
+
+
+def _encodable_json() -> core_schema.CoreSchema:
     return core_schema.no_info_plain_validator_function(_checked_json)
 
 
 def _checked_json(value: object) -> object:
+    _not_null(value)
     try:
         encode_json(value, "")
     except ValidationError as error:
@@ -245,14 +259,17 @@ def _vector(rule: Rule) -> core_schema.CoreSchema:
     )
 
 
-_SCHEMAS: Final[dict[str, Callable[[Rule], core_schema.CoreSchema]]] = {
+_SIZED_SCHEMAS: Final[dict[str, Callable[[Rule], core_schema.CoreSchema]]] = {
     "String": _text,
     "Text": _text,
     "Integer": _integer,
     "BigInteger": _integer,
     "SmallInteger": _integer,
-    "Float": _float,
     "Numeric": _numeric,
+    "Vector": _vector,
+}
+_SCHEMAS: Final[dict[str, Callable[[], core_schema.CoreSchema]]] = {
+    "Float": _float,
     "Boolean": _boolean,
     "Date": _date,
     "Time": _time,
@@ -262,7 +279,7 @@ _SCHEMAS: Final[dict[str, Callable[[Rule], core_schema.CoreSchema]]] = {
     "Binary": _binary,
     "JSON": _any_json,
     "JSONB": _any_json,
-    "Vector": _vector,
+    _CHECKED_JSON: _encodable_json,
 }
 
 _JSON_SCHEMAS: Final[dict[str, JsonSchemaValue]] = {
@@ -281,20 +298,19 @@ class StrictList:
         self, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         schema = handler(source)
-        return core_schema.list_schema(schema.get("items_schema"), strict=True)  # type: ignore[arg-type]
+        return {**schema, "strict": True}  # type: ignore[return-value,typeddict-unknown-key]
 
 
 def input_type(column_type: ColumnType) -> Any:
     """The annotation of a value that is not NULL on its way into a column of this type.
 
-    JSON is ``Any`` here: the repository checks it while it encodes it, once.
+    JSON may be anything here: the repository checks it while it encodes it, once.
     """
     if column_type.kind == "Enum":
         return Literal[column_type.labels]
-    if column_type.kind in ("JSON", "JSONB"):
-        return Any
     if column_type.item is not None:
-        return Annotated[list[input_type(column_type.item)], StrictList()]
+        item = input_type(column_type.item)
+        return Annotated[list[item], StrictList()]  # type: ignore[valid-type]
     if column_type.kind == "Vector":
         return Annotated[list[float], Rule("Vector", column_type.length)]
     size = column_type.length or column_type.precision
@@ -307,10 +323,9 @@ def output_type(column_type: ColumnType) -> Any:
     """The annotation of a value that is not NULL on its way out: plain, since the table has already checked it."""
     if column_type.kind == "Enum":
         return Literal[column_type.labels]
-    if column_type.kind in ("JSON", "JSONB"):
-        return Any
     if column_type.item is not None:
-        return list[output_type(column_type.item)]  # type: ignore[misc]
+        item = output_type(column_type.item)
+        return list[item]  # type: ignore[valid-type]
     if column_type.kind == "Vector":
         return list[float]
     if column_type.kind == "Binary":
@@ -318,13 +333,23 @@ def output_type(column_type: ColumnType) -> Any:
     return PYTHON_TYPES[column_type.kind]
 
 
-def column_annotation(column: ColumnConfig) -> Any:
+class TypedColumn(Protocol):
+    """What the rules for a value depend on."""
+
+    @property
+    def type(self) -> ColumnType: ...  # noqa: D102
+
+    @property
+    def nullable(self) -> bool: ...  # noqa: D102
+
+
+def column_annotation(column: TypedColumn) -> Any:
     """The annotation of a value for this column, None included where the column may be NULL."""
     annotation = input_type(column.type)
     return annotation | None if column.nullable else annotation
 
 
-def column_adapter(column: ColumnConfig) -> TypeAdapter[Any]:
+def column_adapter(column: TypedColumn) -> TypeAdapter[Any]:
     """The check of one value for this column, JSON included: for filters, keys and plain mappings.
 
     The adapter returns the value as the driver wants it (a string becomes its UUID); JSON stays as it was given.
@@ -335,9 +360,7 @@ def column_adapter(column: ColumnConfig) -> TypeAdapter[Any]:
 @lru_cache(maxsize=4096)
 def type_adapter(column_type: ColumnType, *, nullable: bool) -> TypeAdapter[Any]:
     """The check of one value for a column of this type."""
-    annotation = (
-        Annotated[Any, Rule(column_type.kind)]
-        if column_type.kind in ("JSON", "JSONB")
-        else input_type(column_type)
-    )
+    annotation: Any = input_type(column_type)
+    if column_type.kind in ("JSON", "JSONB"):
+        annotation = Annotated[Any, Rule(_CHECKED_JSON)]
     return TypeAdapter(annotation | None if nullable else annotation)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import yaml
 
@@ -97,7 +97,7 @@ def parse_document(text: str, source: Source) -> Document:
     try:
         # The pure Python parser: its messages and places do not depend on what is installed.
         data = reader.read(yaml.parse(text, Loader=yaml.SafeLoader))
-    except _StopReading:
+    except _UnreadableError:
         data = None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -125,7 +125,7 @@ def _at(source: Source, message: str, mark: yaml.Mark | None) -> ConfigurationEr
     return ConfigurationError(message, file=source.file, line=line, column=column)
 
 
-class _StopReading(Exception):
+class _UnreadableError(Exception):
     """The document is not worth reading on; the errors say why."""
 
 
@@ -244,9 +244,9 @@ class _Reader:
     def _wrong(self, message: str, mark: yaml.Mark) -> None:
         self.errors.append(_at(self._source, message, mark))
 
-    def _stop(self, message: str, mark: yaml.Mark) -> Any:
+    def _stop(self, message: str, mark: Any) -> NoReturn:
         self._wrong(message, mark)
-        raise _StopReading
+        raise _UnreadableError
 
 
 def _shown(word: str) -> str:

@@ -64,7 +64,7 @@ class Bulk(Writing[D]):
         key = self.source.key
         position = {row[key]: index for index, row in enumerate(rows)}
         records = sorted(records, key=lambda record: position[record[key]])
-        return self._read(self.dto, records)
+        return await self._load(self.dto, records)
 
     async def update_where(
         self, changes: object, *filters: object, owner: str | None = None, **equals: object
@@ -218,5 +218,5 @@ class Bulk(Writing[D]):
 
     def _returned(self) -> list[Any]:
         """The columns of the DTO, and the key to sort by."""
-        wanted = dict.fromkeys((*self.source.fields_of(self.dto), self.source.key))
+        wanted = dict.fromkeys((*self._plan(self.dto).columns, self.source.key))
         return [self.source.table.c[name] for name in wanted]

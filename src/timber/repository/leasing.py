@@ -76,7 +76,7 @@ class Leasing(Bulk[D]):
         now = self.source.clock()
         values = {**prepared.values, "now": now, "until": now + lease, "limit": limit}
         rows: list[Any] = await self.db.write(statement, statement.bind(values))
-        return self._read(self.dto, rows)
+        return await self._load(self.dto, rows)
 
     async def release(self, id: object, *, lease_column: str = LEASE_COLUMN) -> bool:
         """End a claim; False if the row is gone."""

@@ -23,7 +23,7 @@ from timber.repository.querying import MAX_LIMIT, MAX_PER_PAGE, Filters
 from timber.repository.reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from timber.database.statements import Statement
 
@@ -82,7 +82,7 @@ class Listing(Reading[D]):
         order = Order.of(self.source, order_by)
         checked = check_limit(limit, "limit", MAX_LIMIT)
         prepared = self._filters(filters, equals, owner, include_deleted)
-        return self._read(dto, await self._select("find", dto, prepared, order, checked))
+        return await self._load(dto, await self._select("find", dto, prepared, order, checked))
 
     async def find_one(
         self,
@@ -129,7 +129,7 @@ class Listing(Reading[D]):
             else []
         )
         return Page[Any].model_construct(
-            items=self._read(self.dto, rows), total=total, page=page, per_page=per_page
+            items=await self._load(self.dto, rows), total=total, page=page, per_page=per_page
         )
 
     async def scroll(
@@ -167,7 +167,7 @@ class Listing(Reading[D]):
         ahead = bool(rows) and (more if direction == "next" else True)
         behind = bool(rows) and (more if direction == "previous" else bool(marks))
         return CursorPage[Any].model_construct(
-            items=self._read(self.dto, rows),
+            items=await self._load(self.dto, rows),
             next_cursor=at("next", rows[-1]) if ahead else None,
             previous_cursor=at("previous", rows[0]) if behind else None,
         )
@@ -194,7 +194,7 @@ class Listing(Reading[D]):
         statement = self._selecting("stream", dto, prepared, order, limited=False, skipped=False)
         args = statement.bind(prepared.values)
         async with self.db.cursor(statement, args, batch=batch) as batches:
-            rows = _each(batches, lambda records: self._read(dto, records))
+            rows = _each(batches, lambda records: self._load(dto, records))
             try:
                 yield rows
             finally:
@@ -209,7 +209,7 @@ class Listing(Reading[D]):
         marks: list[Any],
     ) -> list[Any]:
         def build() -> Statement:
-            wanted = dict.fromkeys(self.source.fields_of(self.dto))
+            wanted = dict.fromkeys(self._plan(self.dto).columns)
             wanted.update(dict.fromkeys(name for name, _ in order.parts))
             statement = sa.select(*(self.source.table.c[name] for name in wanted))
             statement = statement.where(*filters.build())
@@ -234,8 +234,8 @@ class Listing(Reading[D]):
 
 
 async def _each(
-    batches: AsyncIterator[list[Any]], read: Callable[[list[Any]], list[D]]
+    batches: AsyncIterator[list[Any]], load: Callable[[list[Any]], Awaitable[list[D]]]
 ) -> AsyncIterator[D]:
     async for records in batches:
-        for item in read(records):
+        for item in await load(records):
             yield item

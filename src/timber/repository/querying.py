@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from timber.database.statements import StatementCache, compile_statement, parameter
 from timber.errors import ValidationError
 from timber.repository.conditions import Binder, Comparison, Condition, as_condition
+from timber.repository.plans import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping
@@ -58,7 +59,8 @@ class Querying(Generic[D]):
     db: AsyncDatabaseManager
     dto: type[D]
     _statements: StatementCache
-    _readers: dict[type[BaseModel], Any]
+    _plans: dict[type[BaseModel], Plan[Any]]
+    model: type[Any]
 
     def _owner(self, owner: str) -> Any:
         return self.source.check(self.source.owner_column(), owner)
@@ -78,12 +80,21 @@ class Querying(Generic[D]):
             conditions.append(Comparison("deleted_at", "is_null"))
         return Filters(self.source, conditions, Binder())
 
-    def _read(self, dto: type[E], rows: list[Any]) -> list[E]:
-        reader = self._readers.get(dto)
-        if reader is None:
-            reader = self._readers[dto] = self.source.reader(dto)
-        found: list[E] = reader(rows)
-        return found
+    def _plan(self, dto: type[E]) -> Plan[E]:
+        """How a DTO is read."""
+        plan = self._plans.get(dto)
+        if plan is None:
+            plan = self._plans[dto] = Plan(self.model, dto, self.db.dialect)
+        return plan
+
+    def _selected(self, dto: type[BaseModel]) -> list[sa.ColumnElement[Any]]:
+        """The columns of a DTO, to select or return."""
+        return [self.source.table.c[name] for name in self._plan(dto).columns]
+
+    async def _load(self, dto: type[E], rows: list[Any]) -> list[E]:
+        """DTOs of rows, with what is nested in them."""
+        plan = self._plan(dto)
+        return await plan.load(self.db, rows) if plan.branches else plan.read(rows)
 
     def _statement(
         self, shape: Hashable, build: Callable[[], Statement], *, fixed: bool = True
@@ -100,7 +111,7 @@ class Querying(Generic[D]):
         self, dto: type[BaseModel], owned: bool, include_deleted: bool, *, lock: bool
     ) -> Statement:
         def build() -> Statement:
-            statement = sa.select(*self.source.selected(dto)).where(
+            statement = sa.select(*self._selected(dto)).where(
                 *self._this_row(owned, include_deleted)
             )
             if lock:
@@ -115,7 +126,7 @@ class Querying(Generic[D]):
         key = self.source.check_key(id)
         statement = self._by_key(dto, owner is not None, include_deleted, lock=False)
         rows = await self.db.fetch(statement, [key] if owner is None else [key, self._owner(owner)])
-        return self._read(dto, rows)[0] if rows else None
+        return (await self._load(dto, rows))[0] if rows else None
 
     def _selecting(
         self,
@@ -128,7 +139,7 @@ class Querying(Generic[D]):
         skipped: bool,
     ) -> Statement:
         def build() -> Statement:
-            statement = sa.select(*self.source.selected(dto)).where(*filters.build())
+            statement = sa.select(*self._selected(dto)).where(*filters.build())
             if order is not None:
                 statement = statement.order_by(*order.clauses(self.source))
             if limited:

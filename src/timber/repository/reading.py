@@ -110,7 +110,7 @@ class Reading(Querying[D]):
         rows = await self.db.fetch(statement, [key] if owner is None else [key, self._owner(owner)])
         if not rows:
             raise NotFoundError(model=self.source.name)
-        return self._read(self.dto, rows)[0]
+        return (await self._load(self.dto, rows))[0]
 
     async def get_many(
         self,
@@ -131,7 +131,7 @@ class Reading(Querying[D]):
         position = {key: index for index, key in enumerate(keys)}
         key_of = self.source.key
         rows.sort(key=lambda row: position[row[key_of]])
-        return self._read(self.dto, rows)
+        return await self._load(self.dto, rows)
 
     # Numbers
 

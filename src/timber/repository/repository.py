@@ -52,8 +52,8 @@ class Repository(Listing[D], Searching[D]):
         self.config: ModelConfig = self.source.config
         self.where = Where(self.source)
         self._statements = StatementCache()
-        self._readers = {}
-        self.source.fields_of(dto)
+        self._plans = {}
+        self._plan(dto)
 
     def __repr__(self) -> str:
         return f"<Repository of {self.source.name} as {self.dto.__name__}>"

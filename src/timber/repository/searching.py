@@ -62,7 +62,7 @@ class Searching(Leasing[D]):
             language = sa.literal_column(f"'{config.language}'::regconfig", REGCONFIG)
             words = sa.func.websearch_to_tsquery(language, parameter("query", sa.Text))
             vector = table.c[config.column]
-            wanted = dict.fromkeys((*self.source.fields_of(self.dto), *config.weights))
+            wanted = dict.fromkeys((*self._plan(self.dto).columns, *config.weights))
             score = sa.func.ts_rank_cd(vector, words, 1 | 32).label("_score")
             best = (
                 sa.select(*(table.c[name] for name in wanted), score)
@@ -79,7 +79,7 @@ class Searching(Leasing[D]):
                 language, sa.func.left(text, _SNIPPET_TEXT), words, _SNIPPET
             )
             statement = sa.select(
-                *(best.c[name] for name in self.source.fields_of(self.dto)),
+                *(best.c[name] for name in self._plan(self.dto).columns),
                 best.c["_score"],
                 snippet.label("_snippet"),
             ).order_by(best.c["_score"].desc(), best.c[self.source.key].desc())
@@ -90,5 +90,5 @@ class Searching(Leasing[D]):
         rows: list[Any] = await self.db.fetch(statement, statement.bind(values))
         return [
             SearchHit[Any].model_construct(item=item, score=row["_score"], snippet=row["_snippet"])
-            for item, row in zip(self._read(self.dto, rows), rows, strict=True)
+            for item, row in zip(await self._load(self.dto, rows), rows, strict=True)
         ]

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from timber.context import current_actor
 from timber.dto import encode_json
-from timber.errors import ConfigurationError, DatabaseError, UsageError, ValidationError
+from timber.errors import ConfigurationError, UsageError, ValidationError
 from timber.models.values import column_adapter, column_annotation
 
 if TYPE_CHECKING:
@@ -205,46 +205,6 @@ class Source:
                 except ValidationError as named:
                     return named
         return error
-
-    # Rows on their way out
-
-    def fields_of(self, dto: type[BaseModel]) -> tuple[str, ...]:
-        """The columns that a DTO reads.
-
-        Raises:
-            ConfigurationError: it has a required field that is no column.
-        """
-        found = []
-        for name, field in dto.model_fields.items():
-            if name in self._columns:
-                found.append(name)
-            elif field.is_required():
-                raise ConfigurationError(
-                    f"{dto.__name__}.{name} has no column in {self.config.table} ({self.name}). Remove the field, give it a "
-                    "default, or add the column to the model."
-                )
-        return tuple(found)
-
-    def selected(self, dto: type[BaseModel]) -> list[sa.ColumnElement[Any]]:
-        """The columns of a DTO, to select or return."""
-        return [self.table.c[name] for name in self.fields_of(dto)]
-
-    def reader(self, dto: type[D]) -> Callable[[Sequence[Any]], list[D]]:
-        """A function that makes DTOs of records."""
-        validate = dto.__pydantic_validator__.validate_python
-
-        def read(records: Sequence[Any]) -> list[D]:
-            try:
-                return [validate(dict(record)) for record in records]
-            except pydantic.ValidationError as error:
-                problems = ", ".join(
-                    ".".join(map(str, e["loc"])) for e in error.errors(include_input=False)
-                )
-                raise DatabaseError(
-                    f"A stored {self.name} does not fit {dto.__name__} ({problems}): the table and the DTO disagree."
-                ) from None
-
-        return read
 
 
 def _plain(values: object) -> object:

@@ -42,7 +42,7 @@ class Writing(Querying[D]):
         rows = await self.db.write(
             statement, self._bind(statement, row), check=self._check_inserted(row)
         )
-        return self._read(self.dto, rows)[0]
+        return (await self._load(self.dto, rows))[0]
 
     async def update(
         self,
@@ -96,7 +96,7 @@ class Writing(Querying[D]):
         )
         if not rows:
             await self._explain_missing(key, expected_version, owner, include_deleted)
-        return self._read(self.dto, rows)[0]
+        return (await self._load(self.dto, rows))[0]
 
     async def delete(self, id: object, *, hard: bool = False, owner: str | None = None) -> None:
         """Delete one row: where the model has SoftDelete it is marked, unless ``hard``.
@@ -158,7 +158,7 @@ class Writing(Querying[D]):
         rows = await self.db.write(statement, self._bind(statement, row))
         if not rows:
             raise ConflictError(f"This {source.name} exists already and belongs to somebody else.")
-        return self._read(self.dto, rows)[0]
+        return (await self._load(self.dto, rows))[0]
 
     # Checks
 
@@ -270,7 +270,7 @@ class Writing(Querying[D]):
         def build() -> Statement:
             table = self.source.table
             values = {name: parameter(name, table.c[name].type) for name in names}
-            statement = table.insert().values(values).returning(*self.source.selected(self.dto))
+            statement = table.insert().values(values).returning(*self._selected(self.dto))
             return self._compile(statement, "insert")
 
         return self._statement(("insert", names), build)
@@ -302,7 +302,7 @@ class Writing(Querying[D]):
                 statement = statement.where(
                     table.c.version == parameter("expected", sa.Integer)
                 )
-            return self._compile(statement.returning(*self.source.selected(self.dto)), "update")
+            return self._compile(statement.returning(*self._selected(self.dto)), "update")
 
         return self._statement(("update", names, merged, owned, versioned, include_deleted), build)
 
@@ -352,7 +352,7 @@ class Writing(Querying[D]):
             statement = inserting.on_conflict_do_update(
                 index_elements=list(target), set_=values, where=same_owner
             )
-            return self._compile(statement.returning(*self.source.selected(self.dto)), "upsert")
+            return self._compile(statement.returning(*self._selected(self.dto)), "upsert")
 
         return self._statement(("upsert", names, target, changed), build)
 

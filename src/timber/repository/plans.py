@@ -1,0 +1,186 @@
+"""How a DTO is read: its columns, and for the DTOs nested in it one more statement each, whatever the number of rows.
+
+A plan is made once from the fields of the DTO. Nothing is loaded later, so that there is nothing to load one by one.
+"""
+
+from __future__ import annotations
+
+import types
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_origin
+
+import pydantic
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from timber.database.statements import compile_statement, parameter
+from timber.errors import ConfigurationError, DatabaseError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy.engine import Dialect
+    from sqlalchemy.orm import RelationshipProperty
+
+    from timber.database.manager import AsyncDatabaseManager
+    from timber.database.statements import Statement
+    from timber.models.config import ModelConfig
+
+E = TypeVar("E", bound=BaseModel)
+
+_LINK = "_link"
+_DEPTH_LIMIT = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A nested field: the rows of another model whose ``_link`` equals the ``local`` column of the row above."""
+
+    field: str
+    many: bool
+    local: str
+    statement: Statement
+    plan: Plan[Any]
+
+    async def fill(self, db: AsyncDatabaseManager, rows: Sequence[dict[str, Any]]) -> None:
+        """Put the nested rows into the rows above, with one statement for all of them."""
+        keys = list({row[self.local] for row in rows if row[self.local] is not None})
+        found: list[Any] = await db.fetch(self.statement, self.statement.bind({"keys": keys})) if keys else []
+        below = await self.plan.fill(db, found)
+        groups: dict[Any, list[dict[str, Any]]] = {}
+        for row in below:
+            groups.setdefault(row[_LINK], []).append(row)
+        for row in rows:
+            group = groups.get(row[self.local], [])
+            row[self.field] = group if self.many else (group[0] if group else None)
+
+
+class Plan(Generic[E]):
+    """How one DTO is read from one model's table.
+
+    Args:
+        model: the mapped class.
+        dto: the DTO; a field that is neither a column nor a relationship is an error unless it has a default.
+
+    Raises:
+        ConfigurationError: naming the field that has nothing behind it.
+    """
+
+    def __init__(
+        self, model: type[Any], dto: type[E], dialect: Dialect, *, path: tuple[str, ...] = ()
+    ) -> None:
+        self.dto = dto
+        self._config: ModelConfig = model.__model_config__
+        self._validate = dto.__pydantic_validator__.validate_python
+        columns: dict[str, None] = {}
+        branches = []
+        known = {c.name for c in self._config.columns if c.type.kind != "SearchVector"}
+        for name, field in dto.model_fields.items():
+            nested = _nested_dto(field.annotation)
+            if name in known:
+                columns[name] = None
+            elif nested is not None and (relationship := _relationship(model, name)) is not None:
+                branch = _branch(relationship, name, *nested, dialect, (*path, dto.__name__))
+                columns.setdefault(branch.local)
+                branches.append(branch)
+            elif field.is_required() or nested is not None:
+                raise ConfigurationError(self._missing(name, is_nested=nested is not None))
+        self.columns = tuple(columns)
+        self.branches = tuple(branches)
+
+    def _missing(self, name: str, *, is_nested: bool) -> str:
+        config = self._config
+        if is_nested:
+            return (
+                f"{self.dto.__name__}.{name} nests another DTO, but {config.name} has no relationship {name!r}. Declare it "
+                "in the model, or remove the field."
+            )
+        return (
+            f"{self.dto.__name__}.{name} has no column in {config.table} ({config.name}). Remove the field, give it a "
+            "default, or add the column to the model."
+        )
+
+    def read(self, rows: Sequence[Any]) -> list[E]:
+        """DTOs of rows that are complete."""
+        validate = self._validate
+        try:
+            return [validate(dict(row)) for row in rows]
+        except pydantic.ValidationError as error:
+            problems = ", ".join(
+                ".".join(map(str, e["loc"])) for e in error.errors(include_input=False)
+            )
+            raise DatabaseError(
+                f"A stored {self._config.name} does not fit {self.dto.__name__} ({problems}): the table and the DTO disagree."
+            ) from None
+
+    async def load(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> list[E]:
+        """DTOs of rows, the nested ones read first."""
+        return self.read(await self.fill(db, rows))
+
+    async def fill(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> Sequence[Any]:
+        """The rows with everything nested in them."""
+        if not self.branches:
+            return rows
+        filled = [dict(row) for row in rows]
+        if filled:
+            for branch in self.branches:
+                await branch.fill(db, filled)
+        return filled
+
+
+def _nested_dto(annotation: Any) -> tuple[type[BaseModel], bool] | None:
+    """The DTO inside an annotation and whether there are many; None for a plain field."""
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        inner = [part for part in get_args(annotation) if part is not type(None)]
+        return _nested_dto(inner[0]) if len(inner) == 1 else None
+    if origin in (list, tuple):
+        one = _nested_dto(get_args(annotation)[0])
+        return None if one is None else (one[0], True)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    return None
+
+
+def _relationship(model: type[Any], name: str) -> RelationshipProperty[Any] | None:
+    return sa.inspect(model).relationships.get(name)
+
+
+def _branch(
+    relationship: RelationshipProperty[Any],
+    name: str,
+    dto: type[BaseModel],
+    many: bool,
+    dialect: Dialect,
+    path: tuple[str, ...],
+) -> Branch:
+    if dto.__name__ in path or len(path) > _DEPTH_LIMIT:
+        raise ConfigurationError(
+            f"{path[-1]}.{name} nests {dto.__name__}, which nests it in turn ({' > '.join(path)}): end the circle with a "
+            "narrower DTO."
+        )
+    if bool(relationship.uselist) != many:
+        shape = "a list" if relationship.uselist else "one row"
+        raise ConfigurationError(f"{path[-1]}.{name}: the relationship leads to {shape}, the field does not.")
+    other = relationship.mapper.class_
+    table: sa.Table = other.__table__
+    plan: Plan[Any] = Plan(other, dto, dialect, path=path)
+    source: Any = table
+    if relationship.secondary is not None:
+        near, link = relationship.synchronize_pairs[0]
+        far, far_link = relationship.secondary_synchronize_pairs[0]
+        source = table.join(relationship.secondary, far == far_link)
+    else:
+        near, link = relationship.local_remote_pairs[0]
+    statement = (
+        sa.select(*(table.c[column] for column in plan.columns), link.label(_LINK))
+        .select_from(source)
+        .where(link == sa.any_(parameter("keys", ARRAY(near.type))))
+    )
+    if other.__model_config__.soft_delete:
+        statement = statement.where(table.c.deleted_at.is_(None))
+    if relationship.order_by:
+        statement = statement.order_by(*relationship.order_by)
+    compiled = compile_statement(statement, dialect, label=f"nested {other.__model_config__.name}")
+    return Branch(name, many, near.name, compiled, plan)
