@@ -84,7 +84,9 @@ async def _compare(
             for contender in contenders:
                 seen[contender.name] = await record_traffic(operation, contender, rows, recorder)
             check_statements(operation, seen["limit"], seen["timber"])
-    print(f"{len(operations)} operations: equal results, equal tables, the limit's statements are Timber's.")
+    print(
+        f"{len(operations)} operations: equal results, equal tables, the limit's statements are Timber's."
+    )
 
 
 async def _time(
@@ -92,7 +94,7 @@ async def _time(
 ) -> None:
     async with _started(url) as contenders:
         gc.collect()
-        gc.freeze()
+        gc.freeze()  # what was loaded before is nobody's garbage
         for operation in operations:
             if not short and operation.concurrent:
                 await warm_up(operation, contenders, rows)

@@ -78,17 +78,20 @@ class _Axis:
 
     @classmethod
     def around(cls, lines: list[Line]) -> _Axis:
-        figures = [line.ratio(name) for line in lines for name in line.measurement.seconds]
-        lowest = min([0.5, *(figure.low / 1.15 for figure in figures)])
-        highest = max([4.0, *(figure.high * 1.1 for figure in figures)])
-        return cls(lowest, highest)
+        medians = [line.ratio(name).median for line in lines for name in line.measurement.seconds]
+        return cls(
+            min(0.5, *(ratio / 1.6 for ratio in medians)),
+            max(4.0, *(ratio * 1.3 for ratio in medians)),
+        )
 
     @property
     def ticks(self) -> list[float]:
         return [tick for tick in _TICKS if self.low <= tick <= self.high]
 
     def at(self, ratio: float) -> float:
-        return math.log(ratio / self.low) / math.log(self.high / self.low) * _PANEL
+        """A whisker that reaches beyond the axis ends with it."""
+        shown = min(max(ratio, self.low), self.high)
+        return math.log(shown / self.low) / math.log(self.high / self.low) * _PANEL
 
 
 def _panel(
@@ -108,14 +111,14 @@ def _panel(
         if line is None:
             parts.append(_text(left + axis.at(1) + 10, middle + 4, "not measured", "quiet"))
             continue
-        for name in ("orm", "core", "timber"):
-            parts += _figure(name, line.ratio(name), left, middle, axis)
+        figures = {name: line.ratio(name) for name in ("orm", "core", "timber")}
+        for name, figure in figures.items():
+            parts += _figure(name, figure, left, middle, axis)
         if line.aim:
             x = left + axis.at(line.aim.bound)
             parts.append(_stroke(x, middle - 10, x, middle + 10, "aim"))
-        timber = line.ratio("timber")
-        x = left + axis.at(timber.low) - 9
-        parts.append(_text(x, middle + 4, f"{timber.median:.2f}", "value", "end"))
+        x = left + axis.at(min(figure.low for figure in figures.values())) - 9
+        parts.append(_text(x, middle + 4, f"{figures['timber'].median:.2f}", "value", "end"))
     return parts
 
 

@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import URL, make_url
 
 from benchmarks import rows
+from timber.database.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Sequence
@@ -48,7 +49,7 @@ def driver_url(url: URL) -> str:
     return url.set(drivername="postgresql").render_as_string(hide_password=False)
 
 
-async def use_json(connection: asyncpg.Connection) -> None:
+async def use_json(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Let jsonb be plain Python values, also in COPY, which is binary."""
     await connection.set_type_codec(
         "jsonb",
@@ -77,7 +78,11 @@ async def _server() -> AsyncIterator[URL]:
         if os.environ.get(variable):
             yield make_url(os.environ[variable])
             return
-    raise SystemExit("Set TIMBER_BENCH_DATABASE_URL.")
+    server = await EmbeddedPostgres.start()
+    try:
+        yield make_url(server.url)
+    finally:
+        await server.stop()
 
 
 async def _on(server: URL, statement: str) -> None:
@@ -91,7 +96,7 @@ async def _on(server: URL, statement: str) -> None:
 class World:
     """The rows that operations work on, kept in the same state for every contender."""
 
-    def __init__(self, connection: asyncpg.Connection) -> None:
+    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
         self.connection = connection
 
     async def seed(self) -> None:

@@ -54,6 +54,7 @@ async def weigh_stream(url: URL, count: int) -> StreamMemory:
         "-m",
         "benchmarks.memory",
         stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[1],
         env={**os.environ, _URL: url.render_as_string(hide_password=False)},
     )
     output, _ = await child.communicate()
@@ -69,7 +70,9 @@ async def _stream(url: str) -> StreamMemory:
     timber = TimberContender()
     await timber.start_at(url)
     try:
-        await timber.list_newest(rows.user(0))  # what is loaded at the first use is no part of a stream
+        await timber.list_newest(
+            rows.user(0)
+        )  # what is loaded at the first use is no part of a stream
         gc.collect()
         start = _resident_mb("VmRSS")
         began = perf_counter()

@@ -108,7 +108,9 @@ OPERATIONS = (
     Operation("insert", "insert", "insert", _new_sessions, writes=True, bound=1.15),
     Operation("update", "update", "update", _changes, writes=True, bound=1.15, orm_factor=4.0),
     Operation("delete", "delete", "delete", _doomed, writes=True, bound=1.15),
-    Operation("rows_100", "insert 100 rows", "insert_many", _batches_of(100), writes=True, rows=100),
+    Operation(
+        "rows_100", "insert 100 rows", "insert_many", _batches_of(100), writes=True, rows=100
+    ),
     Operation(
         "rows_10000",
         "insert 10,000 rows",

@@ -55,7 +55,9 @@ def one_line(line: Line) -> str:
     """What is printed while the run goes on."""
     figures = [f"limit {duration(line.measurement.typical('limit')):>8}"]
     figures += [
-        f"{name} {spread(line.ratio(name))}" for name in ("timber", "core", "orm") if name in line.measurement.seconds
+        f"{name} {spread(line.ratio(name))}"
+        for name in ("timber", "core", "orm")
+        if name in line.measurement.seconds
     ]
     aims = [f"{aim.text}: {verdict(aim)}" for aim in (line.aim, line.orm_aim) if aim]
     return "  ".join([f"{line.operation.title:37}{mode(line.tasks):11}", *figures, *aims])
@@ -170,7 +172,9 @@ def _times(results: Results) -> str:
 
 def _orm(aims: list[Aim]) -> str:
     table = ["## Timber against the ORM\n", "| | figure | aim | |", "|---|--:|--:|---|"]
-    table += [f"| {aim.what} | {spread(aim.figure)} | {aim.text} | {verdict(aim)} |" for aim in aims]
+    table += [
+        f"| {aim.what} | {spread(aim.figure)} | {aim.text} | {verdict(aim)} |" for aim in aims
+    ]
     return "\n".join(table) + "\n"
 
 

@@ -66,7 +66,7 @@ async def recorded(url: URL) -> AsyncIterator[tuple[URL, Recorder]]:
 
 async def _connect(url: URL) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     host = url.query.get("host") or url.host or "127.0.0.1"
-    port = url.port or 5432
+    port = int(str(url.query.get("port") or url.port or 5432))
     if isinstance(host, str) and host.startswith("/"):
         return await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
     return await asyncio.open_connection(str(host), port)
@@ -145,5 +145,8 @@ def _plain(sql: bytes) -> str:
     text = re.sub(r"\s+", " ", sql.decode()).strip().rstrip(";")
     text = re.sub(r'"([a-z_][a-z0-9_]*)"', r"\1", text)
     return re.sub(
-        r"(\$\d+)::\w+(?: varying| precision| with time zone)?(?:\[\]|\(\d+\))*", r"\1", text, flags=re.I
+        r"(\$\d+)::\w+(?: varying| precision| with time zone)?(?:\[\]|\(\d+\))*",
+        r"\1",
+        text,
+        flags=re.I,
     )

@@ -125,9 +125,7 @@ class Limit:
 
     async def three_writes(self, plan: Plan) -> tuple[SessionDTO, ResearchDTO, ResearchDTO]:
         async with self._pool.acquire() as connection, connection.transaction():
-            session = _session(
-                dict(await connection.fetchrow(INSERT, *_new_row(plan.session)))
-            )
+            session = _session(dict(await connection.fetchrow(INSERT, *_new_row(plan.session))))
             first, second = [
                 await _save_research(connection, session.id, content) for content in plan.contents
             ]
@@ -147,7 +145,7 @@ async def _no_reset(connection: object) -> None:
     """Given to the pool instead of its reset query, which would be a round trip of its own."""
 
 
-async def _codecs(connection: asyncpg.Connection) -> None:
+async def _codecs(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     await use_json(connection)
     # asyncpg's own UUID class is not the standard library's, which the DTOs promise.
     await connection.set_type_codec(
@@ -174,7 +172,7 @@ def _new_row(values: Values) -> tuple[Any, ...]:
 
 
 async def _save_research(
-    connection: asyncpg.Connection, session_id: UUID, content: Values
+    connection: asyncpg.Connection[asyncpg.Record], session_id: UUID, content: Values
 ) -> ResearchDTO:
     user_id = await connection.fetchval(OWNER, session_id)
     now = datetime.now(UTC)

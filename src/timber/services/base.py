@@ -113,9 +113,7 @@ class Service(Foundation[D]):
         self._log("Stored", self._key_of(dto))
         return dto
 
-    async def delete(
-        self, id: UUID | str, *, hard: bool = False, owner: str | None = None
-    ) -> None:
+    async def delete(self, id: UUID | str, *, hard: bool = False, owner: str | None = None) -> None:
         """Delete one row: where the model has SoftDelete it is marked, unless ``hard``.
 
         Raises:
@@ -165,7 +163,7 @@ class Service(Foundation[D]):
         owner: str | None = None,
         include_deleted: bool = False,
         fresh: bool = False,
-        **equals: object,
+        **equals: Any,
     ) -> builtins.list[D]:
         """The rows that meet every filter, newest first where nothing else is said; ``limit`` is 1 to 1000."""
         return await self.repository.find(
@@ -174,6 +172,7 @@ class Service(Foundation[D]):
             limit=limit,
             owner=owner,
             include_deleted=include_deleted,
+            into=None,
             fresh=fresh,
             **equals,
         )
@@ -187,7 +186,7 @@ class Service(Foundation[D]):
         owner: str | None = None,
         include_deleted: bool = False,
         fresh: bool = False,
-        **equals: object,
+        **equals: Any,
     ) -> Page[D]:
         """One numbered page and the number of all rows; ``per_page`` is 1 to 200."""
         return await self.repository.page(
@@ -206,7 +205,7 @@ class Service(Foundation[D]):
         *filters: object,
         owner: str | None = None,
         include_deleted: bool = False,
-        **equals: object,
+        **equals: Any,
     ) -> int:
         """How many rows meet every filter."""
         return await self.repository.count(
@@ -218,7 +217,7 @@ class Service(Foundation[D]):
         *filters: object,
         owner: str | None = None,
         include_deleted: bool = False,
-        **equals: object,
+        **equals: Any,
     ) -> bool:
         """Whether any row meets every filter."""
         return await self.repository.exists(
@@ -232,7 +231,7 @@ class Service(Foundation[D]):
         order_by: OrderBy = None,
         owner: str | None = None,
         include_deleted: bool = False,
-        **equals: object,
+        **equals: Any,
     ) -> AbstractAsyncContextManager[AsyncIterator[D]]:
         """All rows that meet the filters, any number in bounded memory: ``async with`` gives an async iterator."""
         return self.repository.stream(
@@ -241,6 +240,7 @@ class Service(Foundation[D]):
             order_by=order_by,
             owner=owner,
             include_deleted=include_deleted,
+            into=None,
             **equals,
         )
 
@@ -250,14 +250,17 @@ class Service(Foundation[D]):
         *filters: object,
         limit: int = 20,
         owner: str | None = None,
-        **equals: object,
+        include_deleted: bool = False,
+        **equals: Any,
     ) -> builtins.list[SearchHit[D]]:
         """The rows whose text matches, best first.
 
         Raises:
             UsageError: the model declares no search.
         """
-        return await self.repository.search(query, *filters, limit=limit, owner=owner, **equals)
+        return await self.repository.search(
+            query, *filters, limit=limit, owner=owner, include_deleted=include_deleted, **equals
+        )
 
     # Inside: what a domain with rules of its own replaces
 

@@ -69,7 +69,7 @@ class Foundation(Generic[D]):
         self.name = model or self.model
         if not self.name:
             raise ConfigurationError(
-                f"{type(self).__name__} does not say whose rows it serves: set `model = \"Invoice\"` in the class."
+                f'{type(self).__name__} does not say whose rows it serves: set `model = "Invoice"` in the class.'
             )
         self.db = db
         self.registry = registry if registry is not None else ModelRegistry()
@@ -89,7 +89,7 @@ class Foundation(Generic[D]):
 
     if not TYPE_CHECKING:
 
-        def __class_getitem__(cls, parameter):
+        def __class_getitem__(cls, parameter: Any) -> Any:
             """``SessionService[MySession]`` is a service of those DTOs at run time too, called or subclassed."""
             if isinstance(parameter, type) and issubclass(parameter, DTO):
                 return _typed(cls, parameter)
@@ -112,7 +112,7 @@ class Foundation(Generic[D]):
     async def after_create(self, dto: D) -> None:
         """What else is to happen with a new row; an error undoes it."""
 
-    async def before_update(self, id: UUID, changes: Values) -> Values:
+    async def before_update(self, id: UUID, changes: Values) -> Values:  # noqa: ARG002  # for those who override it
         """The changes to make instead of those given."""
         return changes
 
@@ -214,7 +214,9 @@ def check_features(registry: ModelRegistry, model: str) -> None:
     Raises:
         ConfigurationError: it declares a feature that nobody provides.
     """
-    missing = [name for name in registry.model_config(model).features.declared if name not in _PROVIDED]
+    missing = [
+        name for name in registry.model_config(model).features.declared if name not in _PROVIDED
+    ]
     if missing:
         raise ConfigurationError(
             f"{model} declares {', '.join(missing)}, and nobody provides it: take it out of the model's features."
@@ -237,4 +239,3 @@ def _typed(cls: type[Foundation[Any]], dto: type[DTO]) -> type[Foundation[Any]]:
     return type(
         f"{cls.__name__}[{dto.__name__}]", (cls,), {"dto": dto, "__module__": cls.__module__}
     )
-
