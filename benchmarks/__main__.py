@@ -18,10 +18,10 @@ from benchmarks.contenders.limit import Limit
 from benchmarks.contenders.orm import Orm
 from benchmarks.contenders.timber import TimberContender
 from benchmarks.database import own_database, world
-from benchmarks.harness import TASKS, Effort, measure, warm_up
+from benchmarks.harness import TASKS, Effort, Harness
 from benchmarks.memory import BOUND_MB, ROWS, weigh_stream
 from benchmarks.operations import OPERATIONS, Operation
-from benchmarks.report import one_line, write
+from benchmarks.report import progress, write
 from benchmarks.results import Line, Results
 from benchmarks.wire import recorded
 
@@ -96,14 +96,14 @@ async def _time(
         gc.collect()
         gc.freeze()  # what was loaded before is nobody's garbage
         for operation in operations:
-            if not short and operation.concurrent:
-                await warm_up(operation, contenders, rows)
             for tasks in (1, TASKS) if operation.concurrent else (1,):
+                harness = Harness(operation, rows, tasks)
+                if not short:
+                    await harness.warm_up(contenders)
                 effort = Effort(results.rounds, calls=_few(operation, tasks) if short else None)
-                measured = await measure(operation, contenders, rows, tasks=tasks, effort=effort)
-                line = Line(operation, measured)
+                line = Line(operation, await harness.measure(contenders, effort))
                 results.lines.append(line)
-                print(line.operation.title, tasks) if short else print(one_line(line), flush=True)
+                print(progress(line, measured=not short), flush=True)
 
 
 def _few(operation: Operation, tasks: int) -> int:

@@ -11,6 +11,7 @@ from uuid import UUID
 from pydantic import BaseModel
 
 from benchmarks import rows
+from benchmarks.operations import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,7 +36,7 @@ async def check_agreement(
     """
     expected: list[object] | None = None
     for contender in contenders:
-        inputs = await operation.inputs(world, min(operation.small, 3), 1)
+        inputs = await operation.inputs(Batch(world, min(operation.small, 3), 1))
         started = datetime.now(UTC)
         results = [await getattr(contender, operation.method)(value) for value in inputs]
         plain = _Plain(started)
@@ -69,7 +70,7 @@ async def record_traffic(
     operation: Operation, contender: Contender, world: World, recorder: Recorder
 ) -> Traffic:
     """The traffic of one call on a connection where the statements are prepared."""
-    inputs = await operation.inputs(world, 1 if operation.rows > 1000 else 3, 1)
+    inputs = await operation.inputs(Batch(world, 1 if operation.rows > 1000 else 3, 1))
     for value in inputs:
         recorder.clear()
         await getattr(contender, operation.method)(value)

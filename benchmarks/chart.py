@@ -30,6 +30,7 @@ text { fill: #f0f6fc; } .quiet { fill: #9198a1; } .value { fill: #56d364; }
 }
 """
 
+_NAMESPACE = "http://www.w3.org/2000/svg"
 _WIDTH = 980
 _MARGIN = 24
 _LABELS = 262
@@ -47,8 +48,7 @@ def draw(results: Results) -> str:
     height = _TOP + _ROW * len(operations) + _BOTTOM
     axis = _Axis.around(results.lines)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" '
-        f'width="{_WIDTH}" height="{height}" role="img">',
+        f'<svg xmlns="{_NAMESPACE}" viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}" role="img">',
         "<title>Time per operation as a multiple of asyncpg's own pool</title>",
         f"<style>{_STYLE}</style>",
         f'<rect class="paper" width="{_WIDTH}" height="{height}" rx="6"/>',
@@ -103,7 +103,7 @@ def _panel(
     for tick in axis.ticks:
         x = left + axis.at(tick)
         parts.append(_stroke(x, _TOP, x, bottom + 5, "limit" if tick == 1 else "grid"))
-        label = f"{tick:g}×" if tick != 1 else "limit"
+        label = f"{tick:g} x" if tick != 1 else "limit"
         parts.append(_text(x, bottom + 21, label, "quiet", "middle"))
     for row, operation in enumerate(operations):
         middle = _TOP + _ROW * row + _ROW / 2

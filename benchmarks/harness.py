@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.estimates import Estimate, estimate, paired_ratios
+from benchmarks.operations import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     Call = Callable[[Any], Awaitable[object]]
 
 TASKS = 32
-BATCH_SECONDS = 0.1
+BATCH_SECONDS = 0.05
 """How long the limit's batch of one round takes, about."""
 BATCH_CALLS = 4000
 BATCH_ROWS = 20_000
@@ -32,10 +33,9 @@ BATCH_ROWS = 20_000
 class Measurement:
     """Seconds per call of every contender, round by round."""
 
-    operation: str
     tasks: int
     calls: int
-    seconds: dict[str, list[float]] = field(default_factory=dict)
+    seconds: dict[str, list[float]]
 
     def typical(self, contender: str) -> float:
         return median(self.seconds[contender])
@@ -52,34 +52,65 @@ class Effort:
     calls: int | None = None
 
 
-async def measure(
-    operation: Operation,
-    contenders: Sequence[Contender],
-    world: World,
-    *,
-    tasks: int,
-    effort: Effort,
-) -> Measurement:
-    """Time ``operation`` of every contender in ``effort.rounds`` rounds, ``tasks`` at a time."""
-    calls = effort.calls or 0
-    if effort.calls is None:
-        calls = await _calibrate(operation, contenders[0], world, tasks)
+class Harness:
+    """Lets contenders do one operation, ``tasks`` at a time."""
+
+    def __init__(self, operation: Operation, world: World, tasks: int) -> None:
+        self._operation = operation
+        self._world = world
+        self._tasks = tasks
+
+    async def warm_up(self, contenders: Sequence[Contender]) -> None:
+        """Open every connection and let each prepare its statements.
+
+        PostgreSQL settles on a plan at the sixth use of a statement on a connection.
+        """
         for contender in contenders:
-            await _batch(operation, contender, world, 0, calls, tasks)
-    result = Measurement(
-        operation.name, tasks, calls, {contender.name: [] for contender in contenders}
-    )
-    for round_ in range(effort.rounds):
-        for contender in _order(contenders, round_):
-            seconds = await _batch(operation, contender, world, round_, calls, tasks)
-            result.seconds[contender.name].append(seconds / calls)
-    return result
+            await self._seconds(contender, calls=10 * self._tasks)
+
+    async def measure(self, contenders: Sequence[Contender], effort: Effort) -> Measurement:
+        """Time every contender in ``effort.rounds`` rounds; the first of them decides how many calls a round has."""
+        calls = effort.calls
+        if calls is None:
+            calls = await self._calibrate(contenders[0])
+            for contender in contenders:
+                await self._seconds(contender, calls)
+        seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+        for round_ in range(effort.rounds):
+            for contender in _order(contenders, round_):
+                taken = await self._seconds(contender, calls, round_)
+                seconds[contender.name].append(taken / calls)
+        return Measurement(self._tasks, calls, seconds)
+
+    async def _calibrate(self, contender: Contender) -> int:
+        """How many calls fill a batch; a multiple of the tasks."""
+        trial = self._tasks * (self._operation.small if self._tasks == 1 else 2)
+        seconds = min([await self._seconds(contender, trial) for _ in range(3)])
+        most = min(BATCH_CALLS, BATCH_ROWS // self._operation.rows)
+        wanted = min(BATCH_SECONDS / (seconds / trial), most)
+        return max(1, round(wanted / self._tasks)) * self._tasks
+
+    async def _seconds(self, contender: Contender, calls: int, round_: int = 0) -> float:
+        """What ``calls`` calls take; inputs are made before and traces removed after."""
+        inputs = await self._operation.inputs(Batch(self._world, calls, round_))
+        call: Call = getattr(contender, self._operation.method)
+        shares = [inputs[number :: self._tasks] for number in range(self._tasks)]
+        # The collector stays on, for its work belongs to whoever makes the garbage; each starts with none.
+        gc.collect()
+        began = perf_counter()
+        if self._tasks == 1:
+            await _one_by_one(call, inputs)
+        else:
+            await asyncio.gather(*(_one_by_one(call, share) for share in shares))
+        seconds = perf_counter() - began
+        if self._operation.writes:
+            await self._world.restore()
+        return seconds
 
 
-async def warm_up(operation: Operation, contenders: Sequence[Contender], world: World) -> None:
-    """Open every connection and let each prepare its statements; PostgreSQL settles on a plan at the sixth use."""
-    for contender in contenders:
-        await _batch(operation, contender, world, 0, 10 * TASKS, TASKS)
+async def _one_by_one(call: Call, inputs: Sequence[object]) -> None:
+    for value in inputs:
+        await call(value)
 
 
 def _order(contenders: Sequence[Contender], round_: int) -> list[Contender]:
@@ -87,44 +118,3 @@ def _order(contenders: Sequence[Contender], round_: int) -> list[Contender]:
     turn, start = divmod(round_, len(contenders))
     rotated = [*contenders[start:], *contenders[:start]]
     return rotated if turn % 2 == 0 else rotated[::-1]
-
-
-async def _calibrate(operation: Operation, contender: Contender, world: World, tasks: int) -> int:
-    """How many calls of the limit fill a batch; a multiple of ``tasks``."""
-    trial = tasks * (operation.small if tasks == 1 else 2)
-    seconds = min([await _batch(operation, contender, world, 0, trial, tasks) for _ in range(3)])
-    most = min(BATCH_CALLS, BATCH_ROWS // operation.rows)
-    wanted = min(BATCH_SECONDS / (seconds / trial), most)
-    return max(1, round(wanted / tasks)) * tasks
-
-
-async def _batch(
-    operation: Operation,
-    contender: Contender,
-    world: World,
-    round_: int,
-    calls: int,
-    tasks: int,
-) -> float:
-    """Seconds that ``calls`` calls take; inputs are made before and traces removed after."""
-    inputs = await operation.inputs(world, calls, round_)
-    call: Call = getattr(contender, operation.method)
-    # The collector stays on, for its work belongs to whoever makes the garbage; each starts with none.
-    gc.collect()
-    if tasks == 1:
-        began = perf_counter()
-        await _one_by_one(call, inputs)
-        seconds = perf_counter() - began
-    else:
-        shares = [inputs[number::tasks] for number in range(tasks)]
-        began = perf_counter()
-        await asyncio.gather(*(_one_by_one(call, share) for share in shares))
-        seconds = perf_counter() - began
-    if operation.writes:
-        await world.restore()
-    return seconds
-
-
-async def _one_by_one(call: Call, inputs: Sequence[object]) -> None:
-    for value in inputs:
-        await call(value)

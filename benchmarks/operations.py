@@ -18,6 +18,15 @@ Inputs = list[Any]
 
 
 @dataclass(frozen=True, slots=True)
+class Batch:
+    """The calls that one contender makes in one round."""
+
+    world: World
+    calls: int
+    round: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One thing every contender does."""
 
@@ -25,8 +34,8 @@ class Operation:
     title: str
     method: str
     """The method of the contender, called with one input."""
-    inputs: Callable[[World, int, int], Awaitable[Inputs]]
-    """So many inputs for a batch, given the number of its round; not timed."""
+    inputs: Callable[[Batch], Awaitable[Inputs]]
+    """One input for each call of a batch; not timed."""
     writes: bool = False
     concurrent: bool = True
     bound: float | None = None
@@ -42,58 +51,58 @@ class Operation:
         return max(1, min(8, 200 // self.rows))
 
 
-async def _ids(world: World, count: int, round_: int) -> Inputs:
-    return list(rows.seeded_ids(count, round_))
+async def _ids(batch: Batch) -> Inputs:
+    return list(rows.seeded_ids(batch.calls, batch.round))
 
 
-async def _users(world: World, count: int, round_: int) -> Inputs:
-    return [rows.user(round_ * 31 + number) for number in range(count)]
+async def _users(batch: Batch) -> Inputs:
+    return [rows.user(batch.round * 31 + number) for number in range(batch.calls)]
 
 
-async def _criteria(world: World, count: int, round_: int) -> Inputs:
+async def _criteria(batch: Batch) -> Inputs:
     return [
         Criteria(
-            user_id=rows.user(round_ * 31 + number),
+            user_id=rows.user(batch.round * 31 + number),
             statuses=["active", "completed"],
             since=rows.EPOCH + timedelta(days=1),
             until=rows.EPOCH + timedelta(days=6),
             metadata={"symbol": rows.SYMBOLS[number % 5]},
         )
-        for number in range(count)
+        for number in range(batch.calls)
     ]
 
 
-async def _new_sessions(world: World, count: int, round_: int) -> Inputs:
-    return [rows.new_session(number) for number in range(count)]
+async def _new_sessions(batch: Batch) -> Inputs:
+    return [rows.new_session(number) for number in range(batch.calls)]
 
 
-def _batches_of(size: int) -> Callable[[World, int, int], Awaitable[Inputs]]:
-    async def batches(world: World, count: int, round_: int) -> Inputs:
+def _batches_of(size: int) -> Callable[[Batch], Awaitable[Inputs]]:
+    async def batches(batch: Batch) -> Inputs:
         return [
-            [rows.new_session(batch * size + number) for number in range(size)]
-            for batch in range(count)
+            [rows.new_session(call * size + number) for number in range(size)]
+            for call in range(batch.calls)
         ]
 
     return batches
 
 
-async def _changes(world: World, count: int, round_: int) -> Inputs:
-    added = await world.add_sessions(count)
-    return [Change(id, rows.metadata(number + 1)) for number, id in enumerate(added)]
+async def _changes(batch: Batch) -> Inputs:
+    added = await batch.world.add_sessions(batch.calls)
+    return [Change(key, rows.metadata(number + 1)) for number, key in enumerate(added)]
 
 
-async def _doomed(world: World, count: int, round_: int) -> Inputs:
-    return list(await world.add_sessions(count))
+async def _doomed(batch: Batch) -> Inputs:
+    return list(await batch.world.add_sessions(batch.calls))
 
 
-async def _plans(world: World, count: int, round_: int) -> Inputs:
+async def _plans(batch: Batch) -> Inputs:
     contents = ({"pe": 29.1, "summary": "above the estimate"}, {"pb": 4.2, "tags": ["a", "b"]})
-    return [Plan(rows.new_session(number), contents) for number in range(count)]
+    return [Plan(rows.new_session(number), contents) for number in range(batch.calls)]
 
 
-async def _visits(world: World, count: int, round_: int) -> Inputs:
-    reads = rows.seeded_ids(5 * count, round_)
-    changes = await _changes(world, count, round_)
+async def _visits(batch: Batch) -> Inputs:
+    reads = rows.seeded_ids(5 * batch.calls, batch.round)
+    changes = await _changes(batch)
     return [
         Visit(tuple(reads[number * 5 : number * 5 + 5]), change)
         for number, change in enumerate(changes)

@@ -51,16 +51,14 @@ def markdown(results: Results) -> str:
     return "\n".join(parts)
 
 
-def one_line(line: Line) -> str:
+def progress(line: Line, *, measured: bool) -> str:
     """What is printed while the run goes on."""
-    figures = [f"limit {duration(line.measurement.typical('limit')):>8}"]
-    figures += [
-        f"{name} {spread(line.ratio(name))}"
-        for name in ("timber", "core", "orm")
-        if name in line.measurement.seconds
-    ]
-    aims = [f"{aim.text}: {verdict(aim)}" for aim in (line.aim, line.orm_aim) if aim]
-    return "  ".join([f"{line.operation.title:37}{mode(line.tasks):11}", *figures, *aims])
+    parts = [f"{line.operation.title:37}{mode(line.tasks):11}"]
+    if measured:
+        parts.append(f"limit {duration(line.measurement.typical('limit')):>8}")
+        parts += [f"{name} {spread(line.ratio(name))}" for name in ("timber", "core", "orm")]
+        parts += [f"{aim.text}: {verdict(aim)}" for aim in (line.aim, line.orm_aim) if aim]
+    return "  ".join(parts)
 
 
 def duration(seconds: float) -> str:

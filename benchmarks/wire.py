@@ -135,7 +135,7 @@ class _Client:
         elif kind == b"E":
             self._recorder.statements.append(self._portals[body.split(b"\0", 1)[0]])
 
-    def received(self, kind: bytes, body: bytes) -> None:
+    def received(self, kind: bytes, _: bytes) -> None:
         if kind == b"Z":  # ReadyForQuery ends each round trip
             self._recorder.round_trips += 1
 
@@ -148,5 +148,5 @@ def _plain(sql: bytes) -> str:
         r"(\$\d+)::\w+(?: varying| precision| with time zone)?(?:\[\]|\(\d+\))*",
         r"\1",
         text,
-        flags=re.I,
+        flags=re.IGNORECASE,
     )

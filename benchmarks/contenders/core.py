@@ -147,7 +147,7 @@ class Core:
 
     async def five_reads_one_update(self, visit: Visit) -> list[SessionDTO]:
         async with self._engine.begin() as connection:
-            found = [await _get(connection, id) for id in visit.reads]
+            found = [await _get(connection, key) for key in visit.reads]
             return [*found, await _update(connection, visit.change)]
 
     async def _sessions(self, statement: Any, parameters: Values) -> list[SessionDTO]:

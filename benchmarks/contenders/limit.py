@@ -134,7 +134,7 @@ class Limit:
     async def five_reads_one_update(self, visit: Visit) -> list[SessionDTO]:
         change = visit.change
         async with self._pool.acquire() as connection, connection.transaction():
-            found = [_session(dict(await connection.fetchrow(GET, id))) for id in visit.reads]
+            found = [_session(dict(await connection.fetchrow(GET, key))) for key in visit.reads]
             record = await connection.fetchrow(
                 UPDATE, change.metadata, datetime.now(UTC), change.id
             )

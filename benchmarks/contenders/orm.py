@@ -147,7 +147,7 @@ class Orm:
 
     async def five_reads_one_update(self, visit: Visit) -> list[SessionDTO]:
         async with self._sessions.begin() as session:
-            found = [_session_dto(await _load(session, id)) for id in visit.reads]
+            found = [_session_dto(await _load(session, key)) for key in visit.reads]
             return [*found, await _update_session(session, visit.change)]
 
     async def _found(self, statement: Select[tuple[SessionRow]]) -> list[SessionDTO]:

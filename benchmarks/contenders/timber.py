@@ -84,7 +84,7 @@ class TimberContender:
 
     async def five_reads_one_update(self, visit: Visit) -> list[SessionDTO]:
         async with self._timber.unit_of_work():
-            found = [await self._rows.get(id) for id in visit.reads]
+            found = [await self._rows.get(key) for key in visit.reads]
             return [*found, await self.update(visit.change)]
 
     async def stream(self, user_id: str) -> int:

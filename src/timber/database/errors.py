@@ -51,6 +51,8 @@ def translate(error: BaseException, target: str) -> ServiceError:
     if isinstance(error, ServiceError):
         return error
     original = _innermost(error)
+    if not isinstance(original, FOREIGN):
+        original = error  # a value that SQLAlchemy could not convert
     translated = _translate(original, target)
     scrub(error)
     translated.__cause__ = error

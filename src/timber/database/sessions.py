@@ -37,14 +37,14 @@ def _guarded(name: str) -> Any:
     @wraps(method)
     async def call(self: UnitOfWorkSession, *args: Any, **options: Any) -> Any:
         transaction = self._timber
-        transaction.check_owner()
+        transaction.check_usable()
         try:
             return await method(self, *args, **options)
         except BaseException as error:
             failed = transaction.failed(error)
             if not self.sync_session.is_active:
                 # A flush failed half-way: SQLAlchemy has rolled back to its innermost SAVEPOINT, or to the beginning.
-                transaction.doom(failed)
+                transaction.levels[-1].doom = failed
             if failed is error:
                 raise
             raise failed from error
@@ -68,7 +68,7 @@ class UnitOfWorkSession(AsyncSession):
         super().__init__(expire_on_commit=False, info={TRANSACTION: self._bind_now})
 
     async def _bind_now(self) -> Connection:
-        self._timber.check_owner()
+        self._timber.check_usable()
         link = await self._timber.ready()
         if self._connection is None:
             connection = Connection(self._engine.sync_engine, connection=link.fairy)

@@ -221,15 +221,23 @@ class Transaction:
         Raises:
             UnitOfWorkDoomedError: an earlier statement failed.
         """
+        self._check_can_go_on()
+        if self._pending:
+            await self._send_pending()
+        assert self.link is not None
+        return self.link
+
+    def check_usable(self) -> None:
+        """Refuse a session's call that comes from another task, too late, or after a failure."""
+        self.check_owner()
+        self._check_can_go_on()
+
+    def _check_can_go_on(self) -> None:
         if self.outcome is not None:
             raise UnitOfWorkClosedError
         doom = self.levels[-1].doom
         if doom is not None:
             raise UnitOfWorkDoomedError from doom
-        if self._pending:
-            await self._send_pending()
-        assert self.link is not None
-        return self.link
 
     async def _send_pending(self) -> None:
         if self.link is None:
