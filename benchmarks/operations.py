@@ -113,7 +113,7 @@ OPERATIONS = (
     Operation("get", "get by id", "get", _ids, bound=1.0, orm_factor=4.0),
     Operation("list", "list 20", "list_newest", _users, bound=1.1),
     Operation("filter", "complex filter", "filter", _criteria),
-    Operation("join", "join with count", "join", _users),
+    Operation("join", "join: 20 with their research", "join", _users),
     Operation("insert", "insert", "insert", _new_sessions, writes=True, bound=1.15),
     Operation("update", "update", "update", _changes, writes=True, bound=1.15, orm_factor=4.0),
     Operation("delete", "delete", "delete", _doomed, writes=True, bound=1.15),

@@ -27,15 +27,23 @@ SESSION_FIELDS = tuple(SessionDTO.model_fields)
 RESEARCH_FIELDS = tuple(ResearchDTO.model_fields)
 
 
-class SessionSummary(DTO):
-    """A session with the number of its research items: two tables in one DTO."""
+class ResearchLine(DTO):
+    """What a list of sessions shows of a research item."""
 
     id: UUID
-    user_id: str
+    research_type: str
+    title: str | None
+    created_at: datetime
+
+
+class SessionOverview(DTO):
+    """A session with its research items: two tables in one DTO."""
+
+    id: UUID
     session_type: str
     status: str
     created_at: datetime
-    research_count: int
+    research: list[ResearchLine]
 
 
 @dataclass(frozen=True, slots=True)

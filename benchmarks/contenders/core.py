@@ -6,16 +6,17 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import RowMapping, bindparam, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from uuid_utils.compat import uuid7
 
 from benchmarks.contenders import POOL_SIZE
 from benchmarks.contenders.tables import RESEARCH, SESSIONS
-from benchmarks.rows import Change, Criteria, Plan, SessionSummary, Values, Visit
+from benchmarks.rows import Change, Criteria, Plan, SessionOverview, Values, Visit
 from timber import ResearchDTO, SessionDTO
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from uuid import UUID
 
     from sqlalchemy import URL
@@ -41,24 +42,24 @@ FILTER = (
     .order_by(SESSIONS.c.created_at.desc())
     .limit(50)
 )
+_NEWEST = LIST.subquery()
 JOIN = (
     select(
-        SESSIONS.c.id,
-        SESSIONS.c.user_id,
-        SESSIONS.c.session_type,
-        SESSIONS.c.status,
-        SESSIONS.c.created_at,
-        func.count(RESEARCH.c.id).label("research_count"),
+        _NEWEST.c.id,
+        _NEWEST.c.session_type,
+        _NEWEST.c.status,
+        _NEWEST.c.created_at,
+        RESEARCH.c.id.label("research_id"),
+        RESEARCH.c.research_type,
+        RESEARCH.c.title,
+        RESEARCH.c.created_at.label("research_created_at"),
     )
     .select_from(
-        SESSIONS.outerjoin(
-            RESEARCH, (RESEARCH.c.session_id == SESSIONS.c.id) & RESEARCH.c.deleted_at.is_(None)
+        _NEWEST.outerjoin(
+            RESEARCH, (RESEARCH.c.session_id == _NEWEST.c.id) & RESEARCH.c.deleted_at.is_(None)
         )
     )
-    .where(SESSIONS.c.user_id == bindparam("user_id"), _LIVE)
-    .group_by(SESSIONS.c.id)
-    .order_by(SESSIONS.c.created_at.desc())
-    .limit(20)
+    .order_by(_NEWEST.c.created_at.desc(), RESEARCH.c.created_at.desc())
 )
 INSERT = insert(SESSIONS).returning(SESSIONS)
 INSERT_MANY = insert(SESSIONS)
@@ -112,10 +113,10 @@ class Core:
         }
         return await self._sessions(FILTER, parameters)
 
-    async def join(self, user_id: str) -> list[SessionSummary]:
+    async def join(self, user_id: str) -> list[SessionOverview]:
         async with self._engine.connect() as connection:
             result = await connection.execute(JOIN, {"user_id": user_id})
-            return [SessionSummary.model_validate(dict(row)) for row in result.mappings()]
+            return _overviews(result.mappings())
 
     async def insert(self, values: Values) -> SessionDTO:
         async with self._engine.begin() as connection:
@@ -163,6 +164,25 @@ def json_text(value: object) -> str:
 def new_row(values: Values) -> Values:
     now = datetime.now(UTC)
     return {**values, "id": uuid7(), "version": 1, "created_at": now, "updated_at": now}
+
+
+def _overviews(rows: Iterable[RowMapping]) -> list[SessionOverview]:
+    found: dict[UUID, Values] = {}
+    for row in rows:
+        session = found.get(row["id"])
+        if session is None:
+            session = {name: row[name] for name in ("id", "session_type", "status", "created_at")}
+            session["research"] = []
+            found[row["id"]] = session
+        if row["research_id"] is not None:
+            line = {
+                "id": row["research_id"],
+                "research_type": row["research_type"],
+                "title": row["title"],
+                "created_at": row["research_created_at"],
+            }
+            session["research"].append(line)
+    return [SessionOverview.model_validate(session) for session in found.values()]
 
 
 async def _get(connection: AsyncConnection, id: UUID) -> SessionDTO:

@@ -17,7 +17,7 @@ from benchmarks.rows import (
     Change,
     Criteria,
     Plan,
-    SessionSummary,
+    SessionOverview,
     Values,
     Visit,
 )
@@ -40,11 +40,13 @@ FILTER = (
     "AND sessions.deleted_at IS NULL ORDER BY sessions.created_at DESC LIMIT $6"
 )
 JOIN = (
-    "SELECT sessions.id, sessions.user_id, sessions.session_type, sessions.status, sessions.created_at, "
-    "count(research_data.id) AS research_count FROM sessions LEFT OUTER JOIN research_data "
-    "ON research_data.session_id = sessions.id AND research_data.deleted_at IS NULL "
-    "WHERE sessions.user_id = $1 AND sessions.deleted_at IS NULL "
-    "GROUP BY sessions.id ORDER BY sessions.created_at DESC LIMIT $2"
+    "SELECT sessions.id, sessions.session_type, sessions.status, sessions.created_at FROM sessions "
+    "WHERE sessions.user_id = $1 AND sessions.deleted_at IS NULL ORDER BY sessions.created_at DESC LIMIT $2"
+)
+JOINED = (
+    "SELECT research_data.id, research_data.research_type, research_data.title, research_data.created_at, "
+    "research_data.session_id AS _link FROM research_data WHERE research_data.session_id = ANY ($1) "
+    "AND research_data.deleted_at IS NULL ORDER BY research_data.created_at DESC"
 )
 INSERT = (
     "INSERT INTO sessions (id, user_id, session_type, status, metadata, version, created_at, updated_at) "
@@ -66,7 +68,7 @@ INSERT_RESEARCH = (
 
 _session = SessionDTO.__pydantic_validator__.validate_python
 _research = ResearchDTO.__pydantic_validator__.validate_python
-_summary = SessionSummary.__pydantic_validator__.validate_python
+_overview = SessionOverview.__pydantic_validator__.validate_python
 
 
 class Limit:
@@ -101,8 +103,13 @@ class Limit:
         )
         return [_session(dict(record)) for record in records]
 
-    async def join(self, user_id: str) -> list[SessionSummary]:
-        return [_summary(dict(record)) for record in await self._pool.fetch(JOIN, user_id, 20)]
+    async def join(self, user_id: str) -> list[SessionOverview]:
+        sessions = [dict(record) for record in await self._pool.fetch(JOIN, user_id, 20)]
+        research: dict[UUID, list[Values]] = {session["id"]: [] for session in sessions}
+        for record in await self._pool.fetch(JOINED, list(research)):
+            line = dict(record)
+            research[line.pop("_link")].append(line)
+        return [_overview({**session, "research": research[session["id"]]}) for session in sessions]
 
     async def insert(self, values: Values) -> SessionDTO:
         return _session(dict(await self._pool.fetchrow(INSERT, *_new_row(values))))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import Select, func, insert, select
+from sqlalchemy import Select, insert, select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.orm import load_only, selectinload
 from uuid_utils.compat import uuid7
 
 from benchmarks.contenders import POOL_SIZE
@@ -18,7 +19,7 @@ from benchmarks.rows import (
     Change,
     Criteria,
     Plan,
-    SessionSummary,
+    SessionOverview,
     Values,
     Visit,
 )
@@ -83,30 +84,22 @@ class Orm:
             .limit(50)
         )
 
-    async def join(self, user_id: str) -> list[SessionSummary]:
+    async def join(self, user_id: str) -> list[SessionOverview]:
         statement = (
-            select(SessionRow, func.count(ResearchRow.id))
-            .outerjoin(
-                ResearchRow,
-                (ResearchRow.session_id == SessionRow.id) & ResearchRow.deleted_at.is_(None),
-            )
+            select(SessionRow)
             .where(SessionRow.user_id == user_id, SessionRow.deleted_at.is_(None))
-            .group_by(SessionRow.id)
             .order_by(SessionRow.created_at.desc())
             .limit(20)
+            .options(
+                load_only(SessionRow.session_type, SessionRow.status, SessionRow.created_at),
+                selectinload(SessionRow.research).load_only(
+                    ResearchRow.research_type, ResearchRow.title, ResearchRow.created_at
+                ),
+            )
         )
         async with self._sessions() as session:
-            return [
-                SessionSummary(
-                    id=row.id,
-                    user_id=row.user_id,
-                    session_type=row.session_type,
-                    status=row.status,
-                    created_at=row.created_at,
-                    research_count=count,
-                )
-                for row, count in await session.execute(statement)
-            ]
+            found = await session.scalars(statement)
+            return [SessionOverview.model_validate(row, from_attributes=True) for row in found]
 
     async def insert(self, values: Values) -> SessionDTO:
         async with self._sessions.begin() as session:

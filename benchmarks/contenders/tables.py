@@ -8,7 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import Computed, DateTime, ForeignKey, String, Table
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
 
@@ -38,6 +38,11 @@ class SessionRow(Base):
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
     completed_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    research: Mapped[list[ResearchRow]] = relationship(
+        primaryjoin="and_(ResearchRow.session_id == SessionRow.id, ResearchRow.deleted_at.is_(None))",
+        order_by="ResearchRow.created_at.desc()",
+        passive_deletes="all",
+    )
 
     # Eager defaults bring the generated column back with INSERT and UPDATE .. RETURNING.
     __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version, "eager_defaults": True}

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam
-
 from benchmarks.contenders import POOL_SIZE
-from benchmarks.contenders.core import JOIN
-from benchmarks.rows import Change, Criteria, Plan, SessionSummary, Values, Visit
+from benchmarks.rows import Change, Criteria, Plan, SessionOverview, Values, Visit
 from timber import ResearchDTO, SessionDTO, Timber
 
 if TYPE_CHECKING:
@@ -55,8 +52,10 @@ class TimberContender:
             limit=50,
         )
 
-    async def join(self, user_id: str) -> list[SessionSummary]:
-        raise NotImplementedError
+    async def join(self, user_id: str) -> list[SessionOverview]:
+        return await self._rows.find(
+            user_id=user_id, order_by="-created_at", limit=20, into=SessionOverview
+        )
 
     async def insert(self, values: Values) -> SessionDTO:
         return await self._rows.insert(values)

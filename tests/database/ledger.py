@@ -224,3 +224,35 @@ def assert_nothing_is_held(db: AsyncDatabaseManager) -> None:
 def service_error(error: BaseException) -> ServiceError:
     assert isinstance(error, ServiceError), repr(error)
     return error
+
+
+class Sent:
+    """What one connection has sent since :func:`messages`."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self.packets = 0
+
+    def note(self, query: Any) -> None:
+        self._texts.append(query.query)
+
+    async def texts(self) -> list[str]:
+        await asyncio.sleep(0)  # the driver tells its listeners one step later
+        return self._texts
+
+
+async def messages(db: AsyncDatabaseManager) -> Sent:
+    """Listen to the manager's first connection."""
+    sent = Sent()
+    link = await db._core.connections.acquire()
+    link.driver.add_query_logger(sent.note)
+    transport = link.driver._transport
+    write = transport.write
+
+    def count(data: bytes) -> None:
+        sent.packets += 1
+        write(data)
+
+    transport.write = count
+    db._core.connections.release(link)
+    return sent

@@ -13,6 +13,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, SafeUUID
 
+import orjson
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
@@ -234,13 +235,8 @@ class Connections:
         driver: Any = fairy.driver_connection
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await driver.set_type_codec(
-                    "uuid",
-                    schema="pg_catalog",
-                    encoder=_encode_uuid,
-                    decoder=_decode_uuid,
-                    format="binary",
-                )
+                for codec in _CODECS:
+                    await driver.set_type_codec(**codec, schema="pg_catalog", format="binary")
                 row = await driver.fetchrow(_BACKEND)
         except BaseException:
             fairy.invalidate()
@@ -308,3 +304,18 @@ def _decode_uuid(data: bytes) -> UUID:
     _set(value, "int", int.from_bytes(data, "big"))
     _set(value, "is_safe", SafeUUID.unknown)
     return value
+
+
+def _encode_jsonb(text: str) -> bytes:
+    return b"\x01" + text.encode()
+
+
+def _decode_jsonb(data: bytes) -> Any:
+    return orjson.loads(data[1:])  # the first byte is the version of the format
+
+
+_CODECS: list[dict[str, Any]] = [
+    {"typename": "uuid", "encoder": _encode_uuid, "decoder": _decode_uuid},
+    {"typename": "jsonb", "encoder": _encode_jsonb, "decoder": _decode_jsonb},
+    {"typename": "json", "encoder": str.encode, "decoder": orjson.loads},
+]

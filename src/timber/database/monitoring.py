@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from timber.database.sessions import UnitOfWorkSession
+    from sqlalchemy.ext.asyncio import AsyncSession
+
     from timber.database.unit_of_work import UnitOfWork
 
 logger = logging.getLogger("timber.sql")
@@ -33,7 +34,7 @@ class Moments:
     work. A callback of ``before_commit`` that raises rolls back; the later ones run when the outcome is settled.
     """
 
-    session_made: list[Callable[[UnitOfWorkSession], object]] = field(default_factory=list)
+    session_made: list[Callable[[AsyncSession], object]] = field(default_factory=list)
     before_execute: list[Callable[[Any], object]] = field(default_factory=list)
     before_commit: list[Callable[[UnitOfWork], Any]] = field(default_factory=list)
     after_commit: list[Callable[[UnitOfWork], Any]] = field(default_factory=list)

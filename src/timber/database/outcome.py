@@ -107,7 +107,9 @@ async def resolve_transaction(
         if row["status"] == "committed":
             if not crashed:
                 return "committed"
-            return (await witness(fetch))[0] if witness is not None else "unknown"
+            found = await witness(fetch) if witness is not None else ("unknown", ())
+            # A row that is not there may have been deleted since: only a find is proof.
+            return "committed" if found[0] == "committed" else "unknown"
         if row["status"] is None:
             return "unknown"  # so long ago that the server has forgotten it
         if crashed and not row["running"]:

@@ -161,27 +161,30 @@ class Transaction:
     ) -> list[Any]:
         """Run a write that returns rows; the transaction's id comes with the first."""
         link = await self.ready()
-        self.writes += 1
-        if self._witness is None:
-            self._witness = check
         ask = self._xid is None and statement.returning
         sql = statement.sql_with_xid if ask else statement.sql
         try:
             rows = await self._core.fetch_on(link, statement, sql, args)
         except BaseException as error:
             self.fail(error)
-        if ask and rows:
-            self._xid = rows[0][XID_COLUMN]
+        if rows:
+            self.writes += 1
+            if len(self.levels) == 1:  # what a savepoint wrote may yet be undone
+                self._witness = self._witness or check
+            if ask:
+                self._xid = rows[0][XID_COLUMN]
         return rows
 
-    async def run(self, label: str, work: Callable[[Any], Awaitable[Any]]) -> Any:
-        """Run a write that returns no rows, as ``work(driver)``."""
+    async def run(self, label: str, work: Callable[[Any], Awaitable[int]]) -> int:
+        """Run a write that returns no rows, as ``work(driver)``; the number of rows it touched."""
         link = await self.ready()
-        self.writes += 1
         try:
-            return await self._core.run_on(link, label, work)
+            affected = await self._core.run_on(link, label, work)
         except BaseException as error:
             self.fail(error)
+        # A statement that touched no row has written nothing.
+        self.writes += affected > 0
+        return affected
 
     def failed(self, error: BaseException) -> BaseException:
         """Doom what an error of a statement has made unusable, and give the error to raise."""
@@ -307,11 +310,18 @@ class Transaction:
         """Roll back to the savepoint, also out of a failed or cancelled statement."""
         self.levels.pop()
         self._pending = not self.levels[-1].sent
-        if not level.sent or self.link is None:
+        cancelled: asyncio.CancelledError | None = None
+        if level.sent and self.link is not None:
+            cancelled = await self._roll_back_to(level, self.link)
+        else:
             await self._forget(level)
-            return
+        await self._core.run_callbacks(level.on_rollback)
+        if cancelled is not None:
+            raise cancelled
+
+    async def _roll_back_to(self, level: Level, link: Link) -> asyncio.CancelledError | None:
         shield = Shield(
-            lambda: remaining(self._core.settings.rollback_timeout), self.link.driver.terminate
+            lambda: remaining(self._core.settings.rollback_timeout), link.driver.terminate
         )
         try:
             if level.nested is not None:
@@ -319,7 +329,7 @@ class Transaction:
                 await shield.run(self.session.undo_savepoint(level.nested))
             else:
                 await shield.run(
-                    self.link.driver.execute(
+                    link.driver.execute(
                         f"ROLLBACK TO SAVEPOINT {level.name}; RELEASE SAVEPOINT {level.name}"
                     )
                 )
@@ -327,10 +337,9 @@ class Transaction:
         except (*FOREIGN, ServiceError) as error:
             translated = translate(error, self._core.target)
             self.lose(translated)
-        if self.link.driver.is_closed():
+        if link.driver.is_closed():
             self.lose(UnavailableError(f"The connection to {self._core.target} was lost."))
-        await self._core.run_callbacks(level.on_rollback)
-        shield.reraise()
+        return shield.cancelled
 
     async def _forget(self, level: Level) -> None:
         if self.session is not None and not level.had_session:
@@ -409,7 +418,8 @@ class Transaction:
         """Everything before COMMIT that can fail like an ordinary statement."""
         if self.session is not None:
             await self.session.flush()
-        if self._xid is None and (self.writes or self.session is not None):
+        wrote = self.writes or self.session is not None
+        if self.link is not None and self._xid is None and wrote:
             link = await self.ready()
             try:
                 self._xid = await link.driver.fetchval("select pg_current_xact_id_if_assigned()")
@@ -427,10 +437,11 @@ class Transaction:
         """SQLAlchemy rolls back by itself when a flush fails: all that its session may have written, and no more."""
         assert self.link is not None
         level = self.levels[-1]
-        self.doom(UnitOfWorkDoomedError())
         if level.name is None or not level.sent:
+            self.lose(UnitOfWorkDoomedError())
             await self.link.driver.execute("ROLLBACK")
         else:
+            self.doom(UnitOfWorkDoomedError())
             await self.link.driver.execute(f"ROLLBACK TO SAVEPOINT {level.name}")
 
     def _put_on(self, link: Link) -> None:

@@ -112,10 +112,16 @@ def _begin(assembly: Assembly, declared: Declared) -> None:
         message = f"{name} is a built-in model; `extends: {name}` adds columns to it"
         assembly.errors.append(declared.error(message, "name"))
     else:
-        where = first.declared.error("").message.removesuffix(": ")
-        assembly.errors.append(
-            declared.error(f"the model {name} is declared twice, first in {where}", "name")
-        )
+        message = f"the model {name} is declared twice{_first(declared, first.declared)}"
+        assembly.errors.append(declared.error(message, "name"))
+
+
+def _first(second: Declared, first: Declared) -> str:
+    line, _ = first.source.position(first.location, key=False)
+    if line is None:
+        return ""
+    here = first.source is second.source
+    return f", first on line {line}" + ("" if here else f" of {first.source.file}")
 
 
 def _with_bases(

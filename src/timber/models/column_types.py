@@ -80,7 +80,10 @@ class ColumnType:
         """
         match = _NOTATION.fullmatch(text.strip())
         if match is None:
-            raise ValueError(f"{text!r} is not a type; write it like String(255) or Enum[a, b]")
+            quotes = ", in quotes inside of { }" if "(" in text or "[" in text else ""
+            raise ValueError(
+                f"{text!r} is not a type; write it like String(255) or Enum[a, b]{quotes}"
+            )
         kind, sizes, items = match["kind"], match["sizes"], match["items"]
         if kind not in KINDS:
             raise ValueError(f"unknown type {kind!r}{nearest(kind, KINDS)}")

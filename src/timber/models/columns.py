@@ -22,6 +22,7 @@ from pydantic_core import core_schema
 from uuid_utils.compat import uuid4, uuid7
 
 from timber.models.column_types import INTEGER_KINDS, JSON_KINDS, TIME_KINDS, ColumnType
+from timber.models.messages import explain
 from timber.models.values import type_adapter
 
 if TYPE_CHECKING:
@@ -157,8 +158,9 @@ class ColumnDefault:
         if self.kind == "now":
             return clock
         value = self.value
-        if callable(value):
-            return value
+        if self.kind == "call":
+            made: Callable[[], Any] = value
+            return made
         if isinstance(value, dict | list):
             return lambda: copy.deepcopy(value)
         return lambda: value
@@ -203,7 +205,7 @@ def _read_default(value: object, column_type: ColumnType) -> ColumnDefault | Non
         checked = type_adapter(column_type, nullable=False).validate_python(value)
     except pydantic.ValidationError as error:
         raise ValueError(
-            f"the default does not fit {column_type}: {error.errors()[0]['msg']}"
+            f"the default does not fit {column_type}: {explain(error.errors()[0])}"
         ) from None
     return ColumnDefault("literal", checked)
 

@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 MODULE: Final = "timber.models.generated"
 
-UNCHANGED: Final[Any] = None
-"""The default of a field of an update; it is never stored, since only fields that were set are changed."""
+LEFT_OUT: Final[Any] = None
+"""The default of a field that may be left out but not be None. It is never stored: only fields that were set are."""
 
 
 def create_dto(config: ModelConfig) -> type[InputDTO]:
-    """``NameCreate``: the columns a caller may set. What the library or PostgreSQL can make may be left out or None."""
+    """``NameCreate``: the columns a caller may set. What the library or PostgreSQL makes may be left out."""
     fields: dict[str, Any] = {}
     for column in config.columns:
         if column.writable and not column.identity:
@@ -31,14 +31,18 @@ def create_dto(config: ModelConfig) -> type[InputDTO]:
 
 def _create_field(column: ColumnConfig) -> tuple[Any, Any]:
     annotation = input_type(column.type)
+    if column.nullable:
+        annotation = annotation | None
     default = column.default
-    if default is not None and default.kind == "literal" and not column.nullable:
-        if isinstance(default.value, dict | list):
-            value = default.value
+    if default is not None and default.kind == "literal":
+        value = default.value
+        if isinstance(value, dict | list):
             return annotation, _described(column, default_factory=lambda: copy.deepcopy(value))
-        return annotation, _described(column, default=default.value)
+        return annotation, _described(column, default=value)
+    if column.nullable:
+        return annotation, _described(column, default=None)
     if column.optional:
-        return annotation | None, _described(column, default=None)
+        return annotation, _described(column, default=LEFT_OUT, json_schema_extra=without_default)
     return annotation, _described(column)
 
 
@@ -50,7 +54,7 @@ def update_dto(config: ModelConfig) -> type[InputDTO]:
             annotation = input_type(column.type)
             fields[column.name] = (
                 annotation | None if column.nullable else annotation,
-                _described(column, default=UNCHANGED, json_schema_extra=without_default),
+                _described(column, default=LEFT_OUT, json_schema_extra=without_default),
             )
     return _make(config, "Update", InputDTO, f"Changes to a {config.name}.", fields)
 
@@ -61,7 +65,7 @@ def updatable(config: ModelConfig, column: ColumnConfig) -> bool:
 
 
 def without_default(schema: dict[str, Any]) -> None:
-    """Take out of a JSON schema the default that an update's field has only in Python."""
+    """Take out of a JSON schema the default that a field has only in Python."""
     schema.pop("default", None)
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import sqlalchemy as sa
+    from pydantic_core import ErrorDetails
 
 _LISTS = frozenset({"columns", "relationships", "indexes", "constraints"})
 _ESSENTIAL = frozenset({"name", "table", "extends", "mixins"})
@@ -145,7 +146,7 @@ class _Loading:
             kept = {position: position for position in range(len(model_file.models))}
             gaps: dict[int, frozenset[str]] = {}
         except pydantic.ValidationError as invalid:
-            problems = invalid.errors(include_url=False)
+            problems = _without_echoes(invalid.errors(include_url=False))
             for problem in problems:
                 message = explain(problem, ModelFile)
                 key = problem["type"] == "extra_forbidden"
@@ -171,6 +172,19 @@ class _Loading:
                 DeclaredAssociation(association, source, ("association_tables", position))
             )
         return model_file
+
+
+def _without_echoes(problems: list[ErrorDetails]) -> list[ErrorDetails]:
+    """The problems without a list's complaint to be too short because of its items' own."""
+    return [
+        problem
+        for problem in problems
+        if problem["type"] != "too_short"
+        or not any(
+            other is not problem and other["loc"][: len(problem["loc"])] == problem["loc"]
+            for other in problems
+        )
+    ]
 
 
 def _names(data: Any) -> set[str]:

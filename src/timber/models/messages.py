@@ -28,14 +28,14 @@ _EXPECTED = {
 
 
 def explain(  # noqa: PLR0911 - one sentence for each kind of error
-    error: ErrorDetails, top: type[BaseModel]
+    error: ErrorDetails, top: type[BaseModel] | None = None
 ) -> str:
-    """One sentence about one error of a document that should have been a ``top``."""
+    """One sentence about one error, in a document that should have been a ``top``."""
     kind, location, given = error["type"], error["loc"], error["input"]
     context = error.get("ctx", {})
     if kind == "extra_forbidden":
         word = str(location[-1])
-        return f"unknown key {word!r}{nearest(word, known_keys(top, location[:-1]))}"
+        return f"unknown key {word!r}{nearest(word, known_keys(top, location[:-1]) if top else ())}"
     if kind == "missing":
         return f"`{location[-1]}` is missing"
     if kind in _EXPECTED:
@@ -44,9 +44,12 @@ def explain(  # noqa: PLR0911 - one sentence for each kind of error
     if kind == "literal_error":
         choices = context["expected"].replace(" or ", ", ").replace("'", "").split(", ")
         hint = nearest(given, choices) if isinstance(given, str) else ""
-        return f"expected one of {', '.join(choices)}, not {_shown(given)}{hint}"
+        one_of = "one of " if len(choices) > 1 else ""
+        return f"expected {one_of}{', '.join(choices)}, not {_shown(given)}{hint}"
     if kind == "value_error":
         return str(context["error"])
+    if kind == "timber_value":
+        return error["msg"]
     if kind in ("too_short", "string_too_short"):
         return "must not be empty"
     if kind == "string_pattern_mismatch":

@@ -39,7 +39,7 @@ from uuid import UUID
 from pydantic import Field
 
 from timber.dto import DTO, InputDTO
-from timber.models.dtos import UNCHANGED, without_default
+from timber.models.dtos import LEFT_OUT, without_default
 from timber.models.values import Rule, StrictList
 '''
 
@@ -101,21 +101,24 @@ def _docstring(text: str) -> str:
 
 
 def _create(column: ColumnConfig) -> str:
+    annotation = _input(column.type) + (" | None" if column.nullable else "")
     default = column.default
-    if default is not None and default.kind == "literal" and not column.nullable:
+    if default is not None and default.kind == "literal":
         value = _value(default.value)
         if isinstance(default.value, dict | list):
-            return _field(column, _input(column.type), f"default_factory=lambda: {value}")
-        return _field(column, _input(column.type), f"default={value}")
+            return _field(column, annotation, f"default_factory=lambda: {value}")
+        return _field(column, annotation, f"default={value}")
+    if column.nullable:
+        return _field(column, annotation, "default=None")
     if column.optional:
-        return _field(column, f"{_input(column.type)} | None", "default=None")
-    return _field(column, _input(column.type))
+        return _field(column, annotation, "default=LEFT_OUT", "json_schema_extra=without_default")
+    return _field(column, annotation)
 
 
 def _update(column: ColumnConfig) -> str:
     none = " | None" if column.nullable else ""
     annotation = _input(column.type) + none
-    return _field(column, annotation, "default=UNCHANGED", "json_schema_extra=without_default")
+    return _field(column, annotation, "default=LEFT_OUT", "json_schema_extra=without_default")
 
 
 def _read(column: ColumnConfig) -> str:

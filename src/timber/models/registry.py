@@ -102,7 +102,8 @@ class ModelRegistry:
                 cls = own[name] = build_class(config, table)
             else:
                 # The class keeps its own table; this metadata needs one too, to be created and migrated with the rest.
-                table_of(cls).to_metadata(self.metadata)
+                cls.__table__ = table_of(cls)
+                cls.__table__.to_metadata(self.metadata)
                 cls.__model_config__ = config
             self._classes[name] = cls
         for association in self._associations.values():

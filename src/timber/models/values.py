@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
 from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 from uuid import UUID
 
 from pydantic import TypeAdapter
-from pydantic_core import PydanticCustomError, core_schema
+from pydantic_core import core_schema
 
-from timber.dto import encode_json
-from timber.errors import ValidationError
+from timber.models.value_checks import (
+    base64_text,
+    checked_json,
+    exact_number,
+    moment,
+    not_a_number,
+    not_null,
+    plain_bytes,
+    plain_date,
+    standard_uuid,
+    within_utc,
+    without_nul,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,10 +60,6 @@ PYTHON_TYPES: Final[dict[str, Any]] = {
 _CHECKED_JSON: Final = "checked JSON"
 
 
-def _refuse(problem: str) -> PydanticCustomError:
-    return PydanticCustomError("timber_value", "{problem}", {"problem": problem})
-
-
 @dataclass(frozen=True, slots=True)
 class Rule:
     """What PostgreSQL can hold in a column of one kind, as a marker in ``Annotated``.
@@ -82,14 +87,8 @@ class Rule:
 def _text(rule: Rule) -> core_schema.CoreSchema:
     # A Python function costs a short string as much as a regular expression and a long one far less.
     return core_schema.no_info_after_validator_function(
-        _without_nul, core_schema.str_schema(strict=True, max_length=rule.size)
+        without_nul, core_schema.str_schema(strict=True, max_length=rule.size)
     )
-
-
-def _without_nul(value: str) -> str:
-    if "\0" in value:
-        raise _refuse("holds a NUL character, which PostgreSQL cannot store")
-    return value
 
 
 def _integer(rule: Rule) -> core_schema.CoreSchema:
@@ -103,152 +102,63 @@ def _float() -> core_schema.CoreSchema:
 
 def _numeric(rule: Rule) -> core_schema.CoreSchema:
     return core_schema.no_info_before_validator_function(
-        _exact_number,
+        exact_number,
         core_schema.decimal_schema(
             max_digits=rule.size, decimal_places=rule.scale, allow_inf_nan=False
         ),
     )
 
 
-def _exact_number(value: object) -> Decimal:
-    if isinstance(value, Decimal):
-        return value
-    if isinstance(value, int) and not isinstance(value, bool):
-        return Decimal(value)
-    if isinstance(value, str):
-        try:
-            return Decimal(value)
-        except InvalidOperation:
-            raise _refuse("is not a decimal number") from None
-    raise _refuse("expected a Decimal, an int or a decimal number as a string")
-
-
 def _boolean() -> core_schema.CoreSchema:
     return core_schema.bool_schema(strict=True)
 
 
-def _not_a_number(value: object) -> object:
-    # pydantic reads 5 and "5" as seconds since 1970 (or as a duration), which nobody meant.
-    if isinstance(value, bool | int | float | Decimal) or (
-        isinstance(value, str) and value.strip().lstrip("+-").replace(".", "", 1).isdigit()
-    ):
-        raise _refuse("is a number; write a date, time or duration or its ISO 8601 text")
-    return value
-
-
 def _date() -> core_schema.CoreSchema:
-    return core_schema.no_info_before_validator_function(_plain_date, core_schema.date_schema())
-
-
-def _plain_date(value: object) -> object:
-    if isinstance(value, datetime) or (isinstance(value, str) and len(value) > 10):
-        raise _refuse("has a time of day; give the date alone")
-    return _not_a_number(value)
+    return core_schema.no_info_before_validator_function(plain_date, core_schema.date_schema())
 
 
 def _time() -> core_schema.CoreSchema:
     return core_schema.no_info_before_validator_function(
-        _not_a_number, core_schema.time_schema(tz_constraint="naive")
+        not_a_number, core_schema.time_schema(tz_constraint="naive")
     )
 
 
 def _datetime() -> core_schema.CoreSchema:
     return core_schema.no_info_after_validator_function(
-        _within_utc,
+        within_utc,
         core_schema.no_info_before_validator_function(
-            _moment, core_schema.datetime_schema(tz_constraint="aware")
+            moment, core_schema.datetime_schema(tz_constraint="aware")
         ),
     )
 
 
-def _moment(value: object) -> object:
-    if isinstance(value, date) and not isinstance(value, datetime):
-        raise _refuse("is a date without a time of day")
-    return _not_a_number(value)
-
-
-def _within_utc(value: datetime) -> datetime:
-    if not 1 < value.year < 9999:
-        try:
-            value.astimezone(UTC)
-        except OverflowError:
-            raise _refuse("is outside the years 1 to 9999 in UTC") from None
-    return value
-
-
 def _interval() -> core_schema.CoreSchema:
     return core_schema.no_info_before_validator_function(
-        _not_a_number, core_schema.timedelta_schema()
+        not_a_number, core_schema.timedelta_schema()
     )
 
 
 def _uuid() -> core_schema.CoreSchema:
     return core_schema.no_info_plain_validator_function(
-        _standard_uuid, serialization=core_schema.to_string_ser_schema(when_used="json")
+        standard_uuid, serialization=core_schema.to_string_ser_schema(when_used="json")
     )
-
-
-def _standard_uuid(value: object) -> UUID:
-    if type(value) is UUID:
-        return value
-    if isinstance(value, UUID):  # a driver's own subclass, which JSON encoders refuse
-        return UUID(int=value.int)
-    if isinstance(value, str):
-        try:
-            return UUID(value)
-        except ValueError:
-            pass
-    raise _refuse("is not a UUID")
 
 
 def _binary() -> core_schema.CoreSchema:
     return core_schema.no_info_plain_validator_function(
-        _bytes,
+        plain_bytes,
         serialization=core_schema.plain_serializer_function_ser_schema(
-            _base64, when_used="json-unless-none", return_schema=core_schema.str_schema()
+            base64_text, when_used="json-unless-none", return_schema=core_schema.str_schema()
         ),
     )
 
 
-def _bytes(value: object) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, bytearray | memoryview):
-        return bytes(value)
-    if isinstance(value, str):
-        try:
-            return base64.b64decode(value, validate=True)
-        except (binascii.Error, ValueError):
-            raise _refuse("is text that is not base64") from None
-    raise _refuse("expected bytes")
-
-
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
-
-
 def _any_json() -> core_schema.CoreSchema:
-    return core_schema.no_info_plain_validator_function(_not_null)
-
-
-def _not_null(value: object) -> object:
-    if value is None:
-        raise _refuse("must not be None")
-    return value
+    return core_schema.no_info_plain_validator_function(not_null)
 
 
 def _encodable_json() -> core_schema.CoreSchema:
-    return core_schema.no_info_plain_validator_function(_checked_json)
-
-
-def _checked_json(value: object) -> object:
-    _not_null(value)
-    try:
-        encode_json(value, "")
-    except ValidationError as error:
-        path, problem = error.errors[0]
-        raise _refuse(f"{problem} (at {path.lstrip('.')})" if path else problem) from None
-    return value
+    return core_schema.no_info_plain_validator_function(checked_json)
 
 
 def _vector(rule: Rule) -> core_schema.CoreSchema:
@@ -298,7 +208,7 @@ class StrictList:
         self, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         schema = handler(source)
-        return {**schema, "strict": True}  # type: ignore[return-value,typeddict-unknown-key]
+        return {**schema, "strict": True}
 
 
 def input_type(column_type: ColumnType) -> Any:
@@ -337,10 +247,10 @@ class TypedColumn(Protocol):
     """What the rules for a value depend on."""
 
     @property
-    def type(self) -> ColumnType: ...  # noqa: D102
+    def type(self) -> ColumnType: ...
 
     @property
-    def nullable(self) -> bool: ...  # noqa: D102
+    def nullable(self) -> bool: ...
 
 
 def column_annotation(column: TypedColumn) -> Any:

@@ -169,7 +169,7 @@ class _Reader:
         if depth > MAX_DEPTH:
             self._stop(f"nested deeper than {MAX_DEPTH} levels", event.start_mark)
         if event.tag is not None and event.tag != "!":
-            self._wrong(f"the tag {_shown(event.tag)} is not allowed here", event.start_mark)
+            self._stop(f"the tag {_shown(event.tag)} is not allowed here", event.start_mark)
         if event.anchor is not None:
             self._anchors[event.anchor] = None  # until it is complete
         if isinstance(event, yaml.ScalarEvent):

@@ -144,7 +144,8 @@ def _nested_dto(annotation: Any) -> tuple[type[BaseModel], bool] | None:
 
 
 def _relationship(model: type[Any], name: str) -> RelationshipProperty[Any] | None:
-    return sa.inspect(model).relationships.get(name)
+    found: RelationshipProperty[Any] | None = sa.inspect(model).relationships.get(name)
+    return found
 
 
 def _branch(
@@ -169,7 +170,8 @@ def _branch(
     source: Any = table
     if relationship.secondary is not None:
         near, link = relationship.synchronize_pairs[0]
-        far, far_link = relationship.secondary_synchronize_pairs[0]
+        pairs: Any = relationship.secondary_synchronize_pairs
+        far, far_link = pairs[0]
         source = table.join(relationship.secondary, far == far_link)
     else:
         near, link = relationship.local_remote_pairs[0]

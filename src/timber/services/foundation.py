@@ -21,6 +21,7 @@ from timber.services.guard import guard_methods
 
 D = TypeVar("D", bound=DTO)
 E = TypeVar("E", bound=pydantic.BaseModel)
+T = TypeVar("T")
 
 Values = Mapping[str, Any]
 Verb = Literal["create", "update", "delete"]
@@ -162,15 +163,16 @@ class Foundation(Generic[D]):
         self._log("Updated", key)
         return dto
 
-    async def _deleting(self, key: Any, write: Callable[[], Awaitable[object]]) -> None:
+    async def _deleting(self, key: Any, write: Callable[[], Awaitable[T]]) -> T:
         if "delete" not in self._hooked:
-            await write()
+            result = await write()
         else:
             async with self.db.join_or_begin():
                 await self.before_delete(key)
-                await write()
+                result = await write()
                 await self.after_delete(key)
         self._log("Deleted", key)
+        return result
 
     # Inside
 
