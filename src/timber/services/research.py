@@ -1,0 +1,289 @@
+"""Research: results that belong to a user, often within a session, and can be searched by their text."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, Final, Literal
+from uuid import UUID
+
+from typing_extensions import TypeVar
+
+from timber.database.manager import AsyncDatabaseManager
+from timber.dto import DTO, CursorPage, SearchHit
+from timber.errors import ConflictError, NotFoundError, UsageError, ValidationError
+from timber.models.registry import ModelRegistry
+from timber.services.arguments import json_object, user
+from timber.services.base import Service
+from timber.services.computing import Computing, LeaseDTO, Leases
+from timber.services.foundation import Values
+from timber.services.research_dtos import ResearchCreate, ResearchDTO
+
+__all__ = ["ResearchCreate", "ResearchDTO", "ResearchService"]
+
+R = TypeVar("R", bound=ResearchDTO, default=ResearchDTO)
+
+Mode = Literal["keyword", "semantic", "hybrid"]
+LEASE: Final = timedelta(seconds=30)
+_FOREIGN_KEY = "23503"
+
+
+class _SessionOwner(DTO):
+    """Whose a session is."""
+
+    id: UUID
+    user_id: str
+
+
+class ResearchService(Service[R]):
+    """Results of research.
+
+    Args:
+        lease: how long the right to compute a key outlives a process that died with it.
+    """
+
+    model = "ResearchData"
+    dto = ResearchDTO
+
+    def __init__(
+        self,
+        db: AsyncDatabaseManager,
+        *,
+        registry: ModelRegistry | None = None,
+        clock: Callable[[], datetime] | None = None,
+        dto: type[R] | None = None,
+        lease: timedelta = LEASE,
+    ) -> None:
+        super().__init__(db, registry=registry, clock=clock, dto=dto)
+        self._sessions = self.repository_of("Session", _SessionOwner)
+        leases = Leases(
+            self.repository_of("ResearchLease", LeaseDTO), clock=self.clock, length=lease
+        )
+        self._computing: Computing[R] = Computing(leases)
+
+    # Writing
+
+    async def save_research(
+        self,
+        session_id: UUID | str,
+        content: Any,
+        research_type: str,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        title: str | None = None,
+        user_id: str | None = None,
+    ) -> R:
+        """Store a result within a session; it belongs to ``user_id``, else to the session's user.
+
+        Args:
+            content: any JSON value but null.
+
+        Raises:
+            NotFoundError: there is no such session.
+            ValidationError: naming what does not fit.
+        """
+        values: dict[str, Any] = {
+            "session_id": self._key(session_id, "session_id"),
+            "user_id": user_id,
+            "research_type": research_type,
+            "title": title,
+            "content": content,
+            "metadata": {} if metadata is None else metadata,
+        }
+        return await self._creating(values, self._store)
+
+    async def save_many(
+        self, items: Iterable[ResearchCreate | Mapping[str, object]]
+    ) -> list[UUID]:
+        """Store many results by COPY and give their ids in order: all of them or none.
+
+        Raises:
+            NotFoundError: one of the sessions does not exist.
+            ValidationError: naming position and field, like ``3.title``; nothing has been sent.
+        """
+        return await self.create_many(items)
+
+    async def update_research(
+        self,
+        research_id: UUID | str,
+        *,
+        content: Any = None,
+        metadata: Mapping[str, Any] | None = None,
+        merge: bool = False,
+        owner: str | None = None,
+        expected_version: int | None = None,
+    ) -> R:
+        """Replace content or metadata, or with ``merge`` only those of their keys that are given.
+
+        Raises:
+            NotFoundError: there is no such result, or it is another owner's.
+            StaleDataError: it has another version than ``expected_version`` by now.
+        """
+        changes: dict[str, Any] = {}
+        if content is not None:
+            changes["content"] = json_object(content, "content") if merge else content
+        if metadata is not None:
+            changes["metadata"] = json_object(metadata, "metadata")
+        return await self.update(
+            self._key(research_id, "research_id"),
+            changes,
+            merge=tuple(changes) if merge else (),
+            owner=owner,
+            expected_version=expected_version,
+        )
+
+    async def delete_research(
+        self, research_id: UUID | str, *, owner: str | None = None, hard_delete: bool = False
+    ) -> None:
+        """Delete a result; it can be restored unless ``hard_delete``.
+
+        Raises:
+            NotFoundError: there is no such result, or it is another owner's.
+        """
+        await self.delete(self._key(research_id, "research_id"), owner=owner, hard=hard_delete)
+
+    # Reading
+
+    async def get_research(
+        self, research_id: UUID | str, *, owner: str | None = None, fresh: bool = False
+    ) -> R | None:
+        """The result, None if there is none or it is another owner's."""
+        key = self._key(research_id, "research_id")
+        return await self.repository.get_or_none(key, owner=owner, fresh=fresh)
+
+    async def get_session_research(
+        self,
+        session_id: UUID | str,
+        research_type: str | None = None,
+        *,
+        owner: str | None = None,
+        limit: int = 100,
+        fresh: bool = False,
+    ) -> list[R]:
+        """The results within a session, newest first; ``limit`` is 1 to 1000."""
+        equals = _narrowed(session_id=self._key(session_id, "session_id"), type=research_type)
+        return await self.repository.find(
+            owner=owner, limit=limit, into=None, fresh=fresh, **equals
+        )
+
+    async def get_user_research(
+        self,
+        user_id: str,
+        research_type: str | None = None,
+        *,
+        cursor: str | None = None,
+        limit: int = 100,
+        fresh: bool = False,
+    ) -> CursorPage[R]:
+        """The results of a user behind a cursor, newest first."""
+        equals = _narrowed(user_id=user(user_id), type=research_type)
+        return await self.repository.scroll(cursor=cursor, limit=limit, fresh=fresh, **equals)
+
+    async def search_research(
+        self,
+        query: str,
+        *,
+        mode: Mode | None = None,
+        owner: str | None = None,
+        session_id: UUID | str | None = None,
+        research_type: str | None = None,
+        limit: int = 20,
+    ) -> list[SearchHit[R]]:
+        """The results whose title or content has the words of ``query``, best first.
+
+        Args:
+            query: words as people type them: quotes hold a phrase together, ``or`` and ``-`` work.
+            mode: ``keyword``, which is all there is without an embedding.
+
+        Raises:
+            UsageError: ``semantic`` and ``hybrid`` need an embedding.
+        """
+        if mode not in (None, "keyword", "semantic", "hybrid"):
+            raise ValidationError.of("mode", "is not one of keyword, semantic, hybrid")
+        if mode in ("semantic", "hybrid"):
+            raise UsageError(
+                f"{mode} search compares meanings, and {self.name} declares no embedding to do it with: "
+                "use mode='keyword', which searches words."
+            )
+        key = None if session_id is None else self._key(session_id, "session_id")
+        equals = _narrowed(session_id=key, type=research_type)
+        return await self.repository.search(
+            query, limit=limit, owner=owner, include_deleted=False, **equals
+        )
+
+    async def get_or_compute(
+        self,
+        key: str,
+        loader: Callable[[], Awaitable[Any]],
+        *,
+        max_age: timedelta,
+        session_id: UUID | str | None = None,
+        research_type: str = "computed",
+    ) -> R:
+        """The result stored for ``key`` if it is not older than ``max_age``, else the one that ``loader`` gives now.
+
+        The loader is awaited outside of any transaction, and for one key by one process at a time; the lease of one that
+        died with it runs out. Those who wait in its process get its error, those elsewhere try in turn. Nothing is stored
+        for a failure. A new result takes the place of the older one.
+
+        Args:
+            loader: gives the content, any JSON value but null.
+
+        Raises:
+            NotFoundError: there is no such session.
+            UsageError: inside a unit of work, whose connection the loader would keep from others.
+        """
+        if self.db.current() is not None:
+            raise UsageError(
+                "get_or_compute() inside a unit of work would hold its connection and locks while the loader works: "
+                "call it before the unit of work."
+            )
+        if not isinstance(key, str) or not key:
+            raise ValidationError.of("key", "is to be text")
+        if not isinstance(max_age, timedelta):
+            raise ValidationError.of("max_age", "is to be a timedelta")
+        session = None if session_id is None else self._key(session_id, "session_id")
+        digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        last: R | None = None
+
+        async def find() -> R | None:
+            nonlocal last
+            last = await self.repository.find_one(source_hash=digest, order_by="-updated_at")
+            return last if last is not None and last.updated_at >= self.clock() - max_age else None
+
+        async def compute() -> R:
+            user_id = None if session is None else (await self._owners({session}))[session]
+            content = await loader()
+            if last is not None:
+                try:
+                    return await self.update(last.id, {"content": content})
+                except NotFoundError:
+                    pass  # deleted meanwhile
+            return await self.create(
+                {
+                    "session_id": session,
+                    "user_id": user_id,
+                    "research_type": research_type,
+                    "content": content,
+                    "source_hash": digest,
+                }
+            )
+
+        return await self._computing.find_or_compute(digest, find, compute)
+
+    # Inside
+
+    async def _store(self, values: Values) -> R:
+        row = (await self._with_users([values]))[0]
+        try:
+            return await self.repository.insert(row)
+        except ConflictError as error:
+            raise _without_session(error) from error
+
+    async def _store_many(self, rows: list[Values]) -> list[Any]:
+        complete = await self._with_users(rows)
+        try:
+            return await self.repository.insert_many(complete)
+        except ConflictError as error:
+            raise _without_session(error) from error
