@@ -95,15 +95,18 @@ async def _time(
     async with _started(url) as contenders:
         gc.collect()
         gc.freeze()  # what was loaded before is nobody's garbage
-        for operation in operations:
-            for tasks in (1, TASKS) if operation.concurrent else (1,):
-                harness = Harness(operation, rows, tasks)
-                if not short:
-                    await harness.warm_up(contenders)
-                effort = Effort(results.rounds, calls=_few(operation, tasks) if short else None)
-                line = Line(operation, await harness.measure(contenders, effort))
-                results.lines.append(line)
-                print(progress(line, measured=not short), flush=True)
+        try:
+            for operation in operations:
+                for tasks in (1, TASKS) if operation.concurrent else (1,):
+                    harness = Harness(operation, rows, tasks)
+                    if not short:
+                        await harness.warm_up(contenders)
+                    effort = Effort(results.rounds, calls=_few(operation, tasks) if short else None)
+                    line = Line(operation, await harness.measure(contenders, effort))
+                    results.lines.append(line)
+                    print(progress(line, measured=not short), flush=True)
+        finally:
+            gc.unfreeze()
 
 
 def _few(operation: Operation, tasks: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, zip_longest
@@ -80,16 +81,21 @@ async def record_traffic(
 
 
 def check_statements(operation: Operation, limit: Traffic, timber: Traffic) -> None:
-    """The limit is one only if it does what Timber does.
+    """The limit is one only if it does what Timber does: the same statements, whatever the order of their columns.
 
     Raises:
         DisagreementError: with the first statement that differs.
     """
-    for ours, theirs in zip_longest(timber.statements, limit.statements, fillvalue="nothing"):
-        if ours != theirs:
+    for ours, theirs in zip_longest(timber.statements, limit.statements, fillvalue=""):
+        if _words(ours) != _words(theirs):
             raise DisagreementError(
-                f"{operation.title}: Timber sends\n  {ours}\nand the limit\n  {theirs}"
+                f"{operation.title}: Timber sends\n  {ours or 'nothing'}\nand the limit\n  {theirs or 'nothing'}"
             )
+
+
+def _words(statement: str) -> list[str]:
+    """Names, keywords, operators and parameters, in alphabetical order."""
+    return sorted(re.findall(r"[\w.]+|\$|[^\s\w.$(),\"]+", re.sub(r"\$\d+", "$", statement)))
 
 
 class _Plain:

@@ -141,12 +141,7 @@ class _Client:
 
 
 def _plain(sql: bytes) -> str:
-    """The text without differences of layout, quoting of plain names, and casts of parameters."""
+    """The text without line breaks and casts of parameters."""
     text = re.sub(r"\s+", " ", sql.decode()).strip().rstrip(";")
-    text = re.sub(r'"([a-z_][a-z0-9_]*)"', r"\1", text)
-    return re.sub(
-        r"(\$\d+)::\w+(?: varying| precision| with time zone)?(?:\[\]|\(\d+\))*",
-        r"\1",
-        text,
-        flags=re.IGNORECASE,
-    )
+    cast = r"(\$\d+)::\w+(?: varying| precision| with time zone)?(?:\[\]|\(\d+\))*"
+    return re.sub(cast, r"\1", text, flags=re.IGNORECASE)

@@ -27,7 +27,7 @@ GET = select(SESSIONS).where(SESSIONS.c.id == bindparam("id"), _LIVE)
 LIST = (
     select(SESSIONS)
     .where(SESSIONS.c.user_id == bindparam("user_id"), _LIVE)
-    .order_by(SESSIONS.c.created_at.desc())
+    .order_by(SESSIONS.c.created_at.desc(), SESSIONS.c.id.desc())
     .limit(20)
 )
 FILTER = (
@@ -39,7 +39,7 @@ FILTER = (
         SESSIONS.c.metadata.contains(bindparam("metadata", type_=SESSIONS.c.metadata.type)),
         _LIVE,
     )
-    .order_by(SESSIONS.c.created_at.desc())
+    .order_by(SESSIONS.c.created_at.desc(), SESSIONS.c.id.desc())
     .limit(50)
 )
 _NEWEST = LIST.subquery()
@@ -59,7 +59,7 @@ JOIN = (
             RESEARCH, (RESEARCH.c.session_id == _NEWEST.c.id) & RESEARCH.c.deleted_at.is_(None)
         )
     )
-    .order_by(_NEWEST.c.created_at.desc(), RESEARCH.c.created_at.desc())
+    .order_by(_NEWEST.c.created_at.desc(), _NEWEST.c.id.desc(), RESEARCH.c.created_at.desc())
 )
 INSERT = insert(SESSIONS).returning(SESSIONS)
 INSERT_MANY = insert(SESSIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -10,7 +11,7 @@ import asyncpg
 from uuid_utils.compat import uuid7
 
 from benchmarks.contenders import POOL_SIZE
-from benchmarks.database import SESSION_COLUMNS, driver_url, use_json
+from benchmarks.database import driver_url, use_json
 from benchmarks.rows import (
     RESEARCH_FIELDS,
     SESSION_FIELDS,
@@ -24,7 +25,39 @@ from benchmarks.rows import (
 from timber import ResearchDTO, SessionDTO
 
 if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
     from sqlalchemy import URL
+
+    _Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+
+SESSION_COLUMNS = (
+    "id",
+    "user_id",
+    "session_type",
+    "status",
+    "metadata",
+    "version",
+    "version_token",
+    "created_at",
+    "updated_at",
+    "completed_at",
+    "deleted_at",
+)
+RESEARCH_COLUMNS = (
+    "id",
+    "session_id",
+    "user_id",
+    "research_type",
+    "title",
+    "content",
+    "metadata",
+    "source_hash",
+    "version",
+    "version_token",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+)
 
 _SESSION = ", ".join(f"sessions.{name}" for name in SESSION_FIELDS)
 _RESEARCH = ", ".join(f"research_data.{name}" for name in RESEARCH_FIELDS)
@@ -32,16 +65,16 @@ _RESEARCH = ", ".join(f"research_data.{name}" for name in RESEARCH_FIELDS)
 GET = f"SELECT {_SESSION} FROM sessions WHERE sessions.id = $1 AND sessions.deleted_at IS NULL"
 LIST = (
     f"SELECT {_SESSION} FROM sessions WHERE sessions.user_id = $1 AND sessions.deleted_at IS NULL "
-    "ORDER BY sessions.created_at DESC LIMIT $2"
+    "ORDER BY sessions.created_at DESC, sessions.id DESC LIMIT $2"
 )
 FILTER = (
     f"SELECT {_SESSION} FROM sessions WHERE sessions.user_id = $1 AND sessions.status = ANY ($2) "
     "AND sessions.created_at BETWEEN $3 AND $4 AND sessions.metadata @> $5 "
-    "AND sessions.deleted_at IS NULL ORDER BY sessions.created_at DESC LIMIT $6"
+    "AND sessions.deleted_at IS NULL ORDER BY sessions.created_at DESC, sessions.id DESC LIMIT $6"
 )
 JOIN = (
     "SELECT sessions.id, sessions.session_type, sessions.status, sessions.created_at FROM sessions "
-    "WHERE sessions.user_id = $1 AND sessions.deleted_at IS NULL ORDER BY sessions.created_at DESC LIMIT $2"
+    "WHERE sessions.user_id = $1 AND sessions.deleted_at IS NULL ORDER BY sessions.created_at DESC, sessions.id DESC LIMIT $2"
 )
 JOINED = (
     "SELECT research_data.id, research_data.research_type, research_data.title, research_data.created_at, "
@@ -49,22 +82,24 @@ JOINED = (
     "AND research_data.deleted_at IS NULL ORDER BY research_data.created_at DESC"
 )
 INSERT = (
-    "INSERT INTO sessions (id, user_id, session_type, status, metadata, version, created_at, updated_at) "
-    f"VALUES ($1, $2, $3, $4, $5, $6, $7, $8) RETURNING {_SESSION}"
+    f"INSERT INTO sessions ({', '.join(SESSION_COLUMNS)}) "
+    f"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {_SESSION}"
 )
 UPDATE = (
-    "UPDATE sessions SET metadata = $1, version = sessions.version + 1, updated_at = $2 "
-    f"WHERE sessions.id = $3 AND sessions.deleted_at IS NULL RETURNING {_SESSION}"
+    "UPDATE sessions SET metadata = $1, version = sessions.version + 1, version_token = $2, updated_at = $3 "
+    f"WHERE sessions.id = $4 AND sessions.deleted_at IS NULL RETURNING {_SESSION}"
 )
 DELETE = "DELETE FROM sessions WHERE sessions.id = $1 RETURNING sessions.id"
-OWNER = (
-    "SELECT sessions.user_id FROM sessions WHERE sessions.id = $1 AND sessions.deleted_at IS NULL"
-)
+OWNER = "SELECT sessions.id, sessions.user_id FROM sessions WHERE sessions.id = $1 AND sessions.deleted_at IS NULL"
 INSERT_RESEARCH = (
-    "INSERT INTO research_data (id, session_id, user_id, research_type, title, content, metadata, version, "
-    "created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) "
-    f"RETURNING {_RESEARCH}"
+    f"INSERT INTO research_data ({', '.join(RESEARCH_COLUMNS)}) "
+    f"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) RETURNING {_RESEARCH}"
 )
+
+# The first write of a unit of work asks for the number of its transaction, by which its outcome can be found.
+FIRST = ", pg_current_xact_id() AS _xid"
+FIRST_INSERT = INSERT + FIRST
+FIRST_UPDATE = UPDATE + FIRST
 
 _session = SessionDTO.__pydantic_validator__.validate_python
 _research = ResearchDTO.__pydantic_validator__.validate_python
@@ -115,8 +150,7 @@ class Limit:
         return _session(dict(await self._pool.fetchrow(INSERT, *_new_row(values))))
 
     async def update(self, change: Change) -> SessionDTO:
-        now = datetime.now(UTC)
-        return _session(dict(await self._pool.fetchrow(UPDATE, change.metadata, now, change.id)))
+        return await _update(self._pool, UPDATE, change)
 
     async def delete(self, id: UUID) -> None:
         if await self._pool.fetchrow(DELETE, id) is None:
@@ -132,27 +166,24 @@ class Limit:
 
     async def three_writes(self, plan: Plan) -> tuple[SessionDTO, ResearchDTO, ResearchDTO]:
         async with self._pool.acquire() as connection, connection.transaction():
-            session = _session(dict(await connection.fetchrow(INSERT, *_new_row(plan.session))))
+            record = await connection.fetchrow(FIRST_INSERT, *_new_row(plan.session))
+            session = _session(dict(record))
             first, second = [
                 await _save_research(connection, session.id, content) for content in plan.contents
             ]
         return session, first, second
 
     async def five_reads_one_update(self, visit: Visit) -> list[SessionDTO]:
-        change = visit.change
         async with self._pool.acquire() as connection, connection.transaction():
             found = [_session(dict(await connection.fetchrow(GET, key))) for key in visit.reads]
-            record = await connection.fetchrow(
-                UPDATE, change.metadata, datetime.now(UTC), change.id
-            )
-        return [*found, _session(dict(record))]
+            return [*found, await _update(connection, FIRST_UPDATE, visit.change)]
 
 
 async def _no_reset(connection: object) -> None:
     """Given to the pool instead of its reset query, which would be a round trip of its own."""
 
 
-async def _codecs(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+async def _codecs(connection: _Connection) -> None:
     await use_json(connection)
     # asyncpg's own UUID class is not the standard library's, which the DTOs promise.
     await connection.set_type_codec(
@@ -173,15 +204,26 @@ def _new_row(values: Values) -> tuple[Any, ...]:
         values["status"],
         values["metadata"],
         1,
+        None,
         now,
         now,
+        None,
+        None,
     )
 
 
-async def _save_research(
-    connection: asyncpg.Connection[asyncpg.Record], session_id: UUID, content: Values
-) -> ResearchDTO:
-    user_id = await connection.fetchval(OWNER, session_id)
+async def _update(
+    connection: asyncpg.Pool[asyncpg.Record] | _Connection, statement: str, change: Change
+) -> SessionDTO:
+    token = secrets.randbits(62)
+    record = await connection.fetchrow(
+        statement, change.metadata, token, datetime.now(UTC), change.id
+    )
+    return _session(dict(record))
+
+
+async def _save_research(connection: _Connection, session_id: UUID, content: Values) -> ResearchDTO:
+    user_id = (await connection.fetchrow(OWNER, session_id))["user_id"]
     now = datetime.now(UTC)
     record = await connection.fetchrow(
         INSERT_RESEARCH,
@@ -192,8 +234,11 @@ async def _save_research(
         None,
         content,
         {},
+        None,
         1,
+        None,
         now,
         now,
+        None,
     )
     return _research(dict(record))

@@ -66,7 +66,7 @@ class Orm:
         return await self._found(
             select(SessionRow)
             .where(SessionRow.user_id == user_id, SessionRow.deleted_at.is_(None))
-            .order_by(SessionRow.created_at.desc())
+            .order_by(SessionRow.created_at.desc(), SessionRow.id.desc())
             .limit(20)
         )
 
@@ -80,7 +80,7 @@ class Orm:
                 SessionRow.data.contains(criteria.metadata),
                 SessionRow.deleted_at.is_(None),
             )
-            .order_by(SessionRow.created_at.desc())
+            .order_by(SessionRow.created_at.desc(), SessionRow.id.desc())
             .limit(50)
         )
 
@@ -88,7 +88,7 @@ class Orm:
         statement = (
             select(SessionRow)
             .where(SessionRow.user_id == user_id, SessionRow.deleted_at.is_(None))
-            .order_by(SessionRow.created_at.desc())
+            .order_by(SessionRow.created_at.desc(), SessionRow.id.desc())
             .limit(20)
             .options(
                 load_only(SessionRow.session_type, SessionRow.status, SessionRow.created_at),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self, TypedDict
 
+import pydantic
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from timber.errors import ConfigurationError
 
 Seconds = Annotated[float, Field(gt=0)]
 
@@ -84,3 +86,65 @@ class TimberSettings(BaseSettings):
     @property
     def production(self) -> bool:
         return self.env.lower() == "production"
+
+
+class SettingsKeywords(TypedDict, total=False):
+    """What :class:`~timber.Timber` takes by keyword beside the URL: the fields of :class:`TimberSettings`."""
+
+    cache_url: str | None
+    cache_enabled: bool
+    env: str
+    embedded_directory: Path | str
+    model_config_dirs: tuple[Path | str, ...] | list[Path | str] | list[str]
+    session_types: tuple[str, ...] | list[str]
+    session_moves: dict[str, tuple[str, ...]] | None
+    search_language: str
+    application_name: str
+    pool_size: int
+    max_overflow: int
+    pool_timeout: float
+    pool_recycle: float
+    ping_after: float
+    connect_timeout: float
+    statement_timeout: float
+    lock_timeout: float | None
+    idle_in_transaction_session_timeout: float | None
+    commit_timeout: float
+    rollback_timeout: float
+    resolve_timeout: float
+    conflict_attempts: int
+    conflict_wait: float
+    outage_attempts: int
+    outage_wait: float
+    outage_wait_max: float
+    retry_budget: float
+    echo: bool
+    echo_pool: bool
+    slow_query_seconds: float
+
+
+def make_settings(
+    database_url: str | None, settings: TimberSettings | None, keywords: SettingsKeywords
+) -> TimberSettings:
+    """The settings given as a whole, or made of keywords and the environment.
+
+    Raises:
+        ConfigurationError: both are given, or a setting is unknown or does not fit.
+    """
+    given: dict[str, Any] = dict(keywords)
+    if database_url is not None:
+        given["database_url"] = database_url
+    if settings is not None:
+        if given:
+            raise ConfigurationError(
+                f"settings= holds every setting, so {', '.join(given)} cannot be given beside it."
+            )
+        return settings
+    try:
+        return TimberSettings(**given)
+    except pydantic.ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'settings'}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)
+        )
+        raise ConfigurationError(f"The settings are not valid. {problems}.") from None

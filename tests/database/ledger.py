@@ -92,9 +92,7 @@ KEYS = Statement("SELECT id FROM entry", label="list entries")
 DIVIDE = Statement("SELECT 1 / $1::int", label="divide")
 SLEEP = Statement("SELECT pg_sleep($1::float8)", label="sleep")
 IN_TRANSACTION = Statement(
-    "SELECT pg_current_xact_id_if_assigned()::text AS xid, statement_timestamp() <> now() AS inside,"
-    " pg_backend_pid() AS pid",
-    label="transaction",
+    "SELECT pg_current_xact_id_if_assigned()::text AS xid", label="transaction"
 )
 PID = Statement("SELECT pg_backend_pid() AS pid", label="pid")
 

@@ -22,7 +22,7 @@ from timber.context import remaining
 from timber.database.errors import FOREIGN, translate
 from timber.database.outcome import Backend
 from timber.database.shield import Shield
-from timber.errors import PoolTimeoutError
+from timber.errors import PoolTimeoutError, UnavailableError
 
 if TYPE_CHECKING:
     import asyncpg
@@ -145,6 +145,9 @@ class Connections:
         self.reserved = Gate(reserve) if places is not None else None
         self._closing: set[asyncio.Task[None]] = set()
         self.checked_out = 0
+        self._out: set[Link] = set()
+        self.cut = False
+        """Whether everything was cut off; no connection is to be had any more."""
 
     async def acquire(self, *, independent: bool = False) -> Link:
         """Check a live connection out.
@@ -153,6 +156,8 @@ class Connections:
             PoolTimeoutError: none became free in time.
             UnavailableError: the server cannot be reached.
         """
+        if self.cut:
+            raise UnavailableError(f"The connection to {self._target} was closed here.")
         gate = self.reserved if independent else self.main
         if gate is not None:
             await gate.enter(remaining(self._timeout))
@@ -162,6 +167,7 @@ class Connections:
                 if await self._is_alive(link):
                     link.gate = gate
                     self.checked_out += 1
+                    self._out.add(link)
                     if logger.isEnabledFor(logging.DEBUG):
                         logger.debug("Connection %d checked out.", link.backend.pid)
                     return link
@@ -196,6 +202,18 @@ class Connections:
         """Throw a connection away at once, without a word to the server; the pool makes a new one when it needs it."""
         self._throw_away(link)
         self._leave(link)
+
+    def cut_off(self) -> None:
+        """Close every connection under whoever uses it, and hand out no more."""
+        self.cut = True
+        for link in self._out:
+            link.driver.terminate()
+
+    def take_out(self, link: Link) -> asyncpg.Connection:
+        """The driver's connection for good: it no longer counts in the pool, and whoever takes it closes it."""
+        link.fairy.detach()
+        self._leave(link)
+        return link.driver
 
     async def settle(self, link: Link, message: str) -> None:
         """End whatever the connection is in the middle of, a cancelled statement or a transaction, or else close it.
@@ -255,7 +273,7 @@ class Connections:
             return True
         try:
             async with asyncio.timeout(self._connect_timeout):
-                await link.driver.execute("")
+                await link.driver.execute("SELECT 1")
         except FOREIGN:
             return False
         except BaseException:
@@ -279,6 +297,7 @@ class Connections:
 
     def _leave(self, link: Link) -> None:
         self.checked_out -= 1
+        self._out.discard(link)
         if link.gate is not None:
             link.gate.leave()
 

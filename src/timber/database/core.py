@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from timber.context import remaining
+from timber.database.door import Door
 from timber.database.errors import FOREIGN, translate
 from timber.database.shield import Shield
 from timber.errors import UnavailableError
@@ -49,6 +50,7 @@ class Core:
         self.connections = connections
         self.monitor = monitor
         self.moments = moments
+        self.door = Door(target)
         self._background: set[asyncio.Task[Any]] = set()
 
     async def fetch_on(
@@ -81,7 +83,7 @@ class Core:
         shield = Shield(lambda: remaining(self.settings.resolve_timeout), task.cancel)
         try:
             answer = await shield.run(_result(task))
-        except TimeoutError:
+        except (TimeoutError, UnavailableError):
             logger.warning("What became of a transaction could not be found out in time.")
             return None, shield.cancelled
         return answer, shield.cancelled
@@ -91,6 +93,8 @@ class Core:
             try:
                 link = await self.connections.acquire()
             except UnavailableError:
+                if self.connections.cut:
+                    raise
                 await asyncio.sleep(_RECONNECT_SECONDS)
                 continue
 

@@ -27,12 +27,13 @@ class LoneStatements:
 
     async def fetch(self, statement: Statement, args: Sequence[object]) -> list[Any]:
         """Run a read; repeated if its connection is lost."""
-        try:
-            return await self._read(statement, args)
-        except ServiceError as error:
-            if not is_lost_connection(error):
-                raise
-            return await lone_retrying(self._core.settings)(self._read, statement, args)
+        with self._core.door:
+            try:
+                return await self._read(statement, args)
+            except ServiceError as error:
+                if not is_lost_connection(error):
+                    raise
+                return await lone_retrying(self._core.settings)(self._read, statement, args)
 
     async def write(
         self, statement: Statement, args: Sequence[object], check: Check | None
@@ -61,12 +62,13 @@ class LoneStatements:
             CommitOutcomeUnknownError: the connection was lost and what became of the write could not be found out.
             CancelledError: with the outcome on it.
         """
-        try:
-            return await self._write(work, check)
-        except ServiceError as error:
-            if error.outcome != "rolled_back" or not is_repeatable(error):
-                raise
-        return await lone_retrying(self._core.settings)(self._write, work, check)
+        with self._core.door:
+            try:
+                return await self._write(work, check)
+            except ServiceError as error:
+                if error.outcome != "rolled_back" or not is_repeatable(error):
+                    raise
+            return await lone_retrying(self._core.settings)(self._write, work, check)
 
     async def _read(self, statement: Statement, args: Sequence[object]) -> list[Any]:
         core = self._core
@@ -76,7 +78,7 @@ class LoneStatements:
         except FOREIGN as error:
             raise _mark_lost(translate(error, core.target), link, error) from error
         except BaseException:
-            await core.connections.settle(link, "")
+            await core.connections.settle(link, "SELECT 1")
             raise
         finally:
             core.connections.release(link)

@@ -19,7 +19,9 @@ from sqlalchemy.sql.dml import UpdateBase
 from timber.context import remaining
 from timber.database.connections import Connections
 from timber.database.core import Core
+from timber.database.door import Door
 from timber.database.errors import FOREIGN, translate
+from timber.database.listen import Listener
 from timber.database.lone import LoneStatements
 from timber.database.monitoring import Moments, Monitor, Plan, PoolStatus
 from timber.database.retry import retrying
@@ -101,6 +103,7 @@ class AsyncDatabaseManager:
             moments=self.moments,
         )
         self._lone = LoneStatements(self._core)
+        self.listener = Listener(self._core, self._lone)
         event.listen(engine.sync_engine, "handle_error", self._translate_event)
         event.listen(engine.sync_engine, "before_execute", self._before_execute_event)
 
@@ -113,6 +116,11 @@ class AsyncDatabaseManager:
     def dialect(self) -> Dialect:
         """What Core statements are compiled for."""
         return self.engine.sync_engine.dialect
+
+    @property
+    def door(self) -> Door:
+        """Who is working with the database."""
+        return self._core.door
 
     # Units of work
 
@@ -290,6 +298,14 @@ class AsyncDatabaseManager:
             except BaseException as error:
                 transaction.fail(error)
             return
+        with self._core.door:
+            async with self._lone_cursor(statement, args, batch) as batches:
+                yield batches
+
+    @asynccontextmanager
+    async def _lone_cursor(
+        self, statement: Statement, args: Sequence[object], batch: int
+    ) -> AsyncIterator[AsyncIterator[list[Any]]]:
         connections = self._core.connections
         link = await connections.acquire()
         try:
@@ -376,8 +392,23 @@ class AsyncDatabaseManager:
         plan = rows[0][0]
         return Plan((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
 
+    async def close(self, drain: float = 0.0) -> int:
+        """Let no new work in, wait up to ``drain`` seconds for what is going on, cut off the rest, and close every
+        connection; how many statements, units of work and service calls were cut off.
+
+        Raises:
+            UsageError: called inside a unit of work or a service call.
+        """
+        left = await self._core.door.shut(drain)
+        if left:
+            logger.warning("Closing %s cut off %d that went on after %g s.", self._target, left, drain)
+            self._core.connections.cut_off()
+        await self.dispose()
+        return left
+
     async def dispose(self) -> None:
         """Close every connection; an engine that was given stays its owner's."""
+        await self.listener.close()
         await self._core.drain()
         if self._owns_engine:
             await self.engine.dispose()

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from timber.database.core import Core
+    from timber.database.door import Work
     from timber.database.transaction import Level
 
 _innermost: ContextVar[UnitOfWork | None] = ContextVar("timber_unit_of_work", default=None)
@@ -114,6 +115,7 @@ class UnitOfWork:
         self._owner: asyncio.Task[Any] | None = None
         self._is_open = False
         self._undone = False
+        self._work: Work | None = None
 
     # State
 
@@ -213,6 +215,7 @@ class UnitOfWork:
         self._outer = _innermost.get()
         if outer is None or self._independent:
             self._transaction = self._make_transaction(outer)
+            self._work = self._core.door.begin()
         else:
             self._check_can_nest()
             savepoint = Savepoint(outer)
@@ -337,3 +340,5 @@ class UnitOfWork:
         self._owner = None
         if _innermost.get() is self:
             _innermost.set(self._outer)
+        if self._work is not None:
+            self._core.door.end(self._work)

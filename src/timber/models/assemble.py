@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from timber.models.column_types import SEARCH_VECTOR, ColumnType, nearest
 from timber.models.columns import ColumnConfig, ColumnDefault
 from timber.models.config import FeaturesConfig, IndexColumn, IndexConfig, ModelConfig
+from timber.models.feed_ddl import TRANSACTION_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -256,3 +257,17 @@ def _complete(assembly: Assembly, model: Assembled, search_language: str) -> Non
         hidden = ColumnConfig(name=search.column, type=ColumnType(SEARCH_VECTOR), hidden=True)
         _add_column(assembly, model, hidden, place)
         model.indexes.append(IndexConfig(columns=(IndexColumn(name=search.column),), method="gin"))
+    feed = model.features.feed
+    by = None if feed is None else feed.by or model.owner
+    if feed is not None and by is not None:
+        # Neither ids nor times follow the order of commits, and xmin changes with every update of the row.
+        hidden = ColumnConfig(
+            name=feed.column,
+            type=ColumnType("BigInteger"),
+            nullable=False,
+            server_default=TRANSACTION_ID,
+            hidden=True,
+        )
+        _add_column(assembly, model, hidden, model.place("features", "feed"))
+        columns = tuple(IndexColumn(name=name) for name in (by, feed.column))
+        model.indexes.append(IndexConfig(columns=columns))

@@ -159,8 +159,8 @@ class ColumnDefault:
             return clock
         value = self.value
         if self.kind == "call":
-            made: Callable[[], Any] = value
-            return made
+            # SQLAlchemy has wrapped the function so that it takes a context, which there is none of here.
+            return lambda: value(None)
         if isinstance(value, dict | list):
             return lambda: copy.deepcopy(value)
         return lambda: value

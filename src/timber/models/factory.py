@@ -11,6 +11,7 @@ from sqlalchemy import event
 from sqlalchemy.schema import DDL
 
 from timber.models.column_types import SEARCH_VECTOR
+from timber.models.feed_ddl import feed_function, feed_trigger
 from timber.models.relations import association_columns
 from timber.models.search_ddl import SQLFunction, search_expression, search_function
 from timber.models.types import Vector, sqlalchemy_type
@@ -59,8 +60,12 @@ def build_table(
         table.append_constraint(_constraint(constraint))
     for index in config.indexes:
         _index(table, index)
-    if function is not None:
-        _create_before(table, function)
+    for needed in (function, feed_function(config)):
+        if needed is not None:
+            _create_before(table, needed)
+    trigger = feed_trigger(config)
+    if trigger is not None:
+        event.listen(table, "after_create", _ddl(trigger.create))
     return table
 
 

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from timber.models.column_types import JSON_KINDS, TEXT_KINDS, nearest
+from timber.models.feed_ddl import FEED_KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,7 @@ class _FeatureChecks:
         self._validation()
         self._names()
         self._personal_data()
+        self._feed()
         return self._errors
 
     def _wrong(self, feature: str, message: str, *below: str | int) -> None:
@@ -168,3 +170,15 @@ class _FeatureChecks:
     def _leads_on(self, through: str) -> None:
         if self._config.column(through).foreign_key is None:
             self._wrong("personal_data", f"{through} refers to no other model", "through")
+
+    def _feed(self) -> None:
+        feed = self._config.features.feed
+        if feed is None:
+            return
+        if feed.by is None and self._config.owner is None:
+            self._wrong("feed", "whose rows does a reader ask for? declare `by`, or an owner")
+        elif feed.by is not None and self._known("feed", feed.by, "by"):
+            kind = self._config.column(feed.by).type
+            if kind.kind not in FEED_KINDS:
+                message = f"{feed.by} is {kind}: rows are asked for by text, an integer or a UUID"
+                self._wrong("feed", message, "by")

@@ -1,4 +1,5 @@
-"""What a model may ask for beyond its columns: search, encryption, validation, audit, embedding, cache, personal data.
+"""What a model may ask for beyond its columns: search, encryption, validation, audit, embedding, cache, personal data,
+feeds.
 
 Each part is a contract with the feature of that name; a model that declares one nobody provides does not start.
 """
@@ -138,6 +139,16 @@ class PersonalDataConfig(Declaration):
     """How long a soft-deleted row is kept, in days."""
 
 
+class FeedConfig(Declaration):
+    """Readers elsewhere are told of new rows, and can read them without a gap: a hidden column keeps the transaction that
+    wrote a row, and a trigger sends NOTIFY with it."""
+
+    by: ColumnName | None = None
+    """The column with whose rows a reader asks for; else the owner column."""
+    column: ColumnName = "transaction_id"
+    """The name of the hidden column."""
+
+
 def _switched_on(value: object) -> object:
     return {} if value is True else value
 
@@ -170,6 +181,11 @@ class FeaturesConfig(Declaration):
         ),
     ] = None
     """Whose data this is."""
+    feed: Annotated[
+        FeedConfig | None,
+        BeforeValidator(_switched_on, json_schema_input_type=Literal[True] | FeedConfig | None),
+    ] = None
+    """New rows told to whoever subscribes."""
 
     @property
     def declared(self) -> tuple[str, ...]:

@@ -153,8 +153,7 @@ def _default(default: Any) -> ColumnDefault | None:
     if default.is_scalar:
         return ColumnDefault("literal", default.arg)
     if default.is_callable:
-        # SQLAlchemy has wrapped the function so that it takes a context, which there is none of here.
-        return ColumnDefault("call", lambda: default.arg(None))
+        return ColumnDefault("call", default.arg)
     return None
 
 
@@ -168,6 +167,9 @@ def column_type(given: TypeEngine[Any], where: str) -> ColumnType:
         given = given.impl_instance
     if isinstance(given, postgresql.ARRAY):
         return ColumnType("Array", item=column_type(given.item_type, where))
+    if isinstance(given, sa.types.NullType):
+        message = "has no type of its own; one that refers to another metadata needs it"
+        raise ConfigurationError(f"{where} {message}: mapped_column(Uuid, ForeignKey(...))")
     if isinstance(given, sa.DateTime) and not given.timezone:
         raise ConfigurationError(f"{where} is a DateTime without time zone; say timezone=True")
     for kind, read in _KINDS:

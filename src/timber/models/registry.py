@@ -13,6 +13,7 @@ from timber.models.column_types import nearest
 from timber.models.dto_check import check_dto
 from timber.models.dtos import create_dto, read_dto, update_dto
 from timber.models.factory import build_association, build_table, create_extensions, new_metadata
+from timber.models.feed_ddl import SQLTrigger, feed_function, feed_trigger
 from timber.models.fingerprint import fingerprint, written_for
 from timber.models.loader import Declarations, Declared, files_in, load_files, raise_together
 from timber.models.mapped import declared_class
@@ -189,8 +190,14 @@ class ModelRegistry:
 
     def functions(self) -> tuple[SQLFunction, ...]:
         """The SQL functions that the tables need; each is created with its table."""
-        made = (search_function(config) for config in self._configs.values())
+        configs = self._configs.values()
+        made = [make(config) for config in configs for make in (search_function, feed_function)]
         return tuple(function for function in made if function is not None)
+
+    def triggers(self) -> tuple[SQLTrigger, ...]:
+        """The triggers of the tables; each is created after its table, and goes with it."""
+        made = (feed_trigger(config) for config in self._configs.values())
+        return tuple(trigger for trigger in made if trigger is not None)
 
     def fingerprint(self, name: str) -> str:
         """A digest of a model's columns.
@@ -256,7 +263,7 @@ def _declare_class(found: Declarations, cls: type[Any]) -> None:
         declared, associations = declared_class(cls)
     except ConfigurationError as error:
         found.errors.append(error)
-        found.broken.add(cls.__name__)
+        found.broken |= {cls.__name__, str(getattr(cls, "__tablename__", ""))}
         return
     found.models.append(declared)
     known = {association.config.name for association in found.associations}

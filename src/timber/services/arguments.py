@@ -8,6 +8,17 @@ from typing import Any
 from timber.errors import ValidationError
 
 
+def text(value: object, field: str) -> str:
+    """Text that is not empty.
+
+    Raises:
+        ValidationError: it is something else.
+    """
+    if not isinstance(value, str) or not value:
+        raise ValidationError.of(field, "is to be text, and not empty")
+    return value
+
+
 def user(value: object, field: str = "user_id") -> str:
     """The id of a user who must be named: None or nothing would mean everybody's rows.
 

@@ -91,7 +91,9 @@ class _Flight(Generic[R]):
     async def wait(self) -> R | None:
         """A copy of the result of one's own."""
         if self.pilot is asyncio.current_task():
-            raise UsageError("A loader asks for the key that it is loading: it would wait for itself.")
+            raise UsageError(
+                "A loader asks for the key that it is loading: it would wait for itself."
+            )
         self.waiting += 1
         try:
             # Shielded: one who stops waiting must not end it for the others.

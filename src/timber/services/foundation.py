@@ -6,7 +6,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Literal, Self
 from uuid import UUID
 
 import pydantic
@@ -18,6 +18,7 @@ from timber.errors import ConfigurationError, ValidationError
 from timber.models.registry import ModelRegistry
 from timber.repository import Repository
 from timber.services.guard import guard_methods
+from timber.settings import TimberSettings
 
 D = TypeVar("D", bound=DTO)
 E = TypeVar("E", bound=pydantic.BaseModel)
@@ -78,6 +79,14 @@ class Foundation(Generic[D]):
         self.logger = logging.getLogger(f"{type(self).__module__}.{type(self).__qualname__}")
         rows: Any = dto or self.dto or self.registry.read_dto(self.name)
         self.repository: Repository[D] = self.repository_of(self.name, rows)
+
+    @classmethod
+    def of_settings(
+        cls, db: AsyncDatabaseManager, registry: ModelRegistry, settings: TimberSettings
+    ) -> Self:
+        """The service as a :class:`~timber.Timber` with these settings has it."""
+        del settings  # for the services that have some of their own
+        return cls(db, registry=registry)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -193,6 +202,14 @@ class Foundation(Generic[D]):
                 field or self.repository.config.primary_key, error.errors[0].problem
             ) from None
 
+    def _check_columns(self, fields: Values) -> None:
+        """Hold values against their columns before a first statement that does not send them."""
+        source = self.repository.source
+        source.changes({name: fields[name] for name in fields if name != source.key})
+        for name in source.json_columns:
+            if fields.get(name) is not None:
+                source.check_json(name, fields[name])
+
     def _new_fields(self, values: object, id: object = None, *, at: str = "") -> Values:
         """The columns of a new row as a caller may set them."""
         fields = _fields(values, self.registry.create_dto(self.name), at)
@@ -201,6 +218,9 @@ class Foundation(Generic[D]):
             for name in type(values).model_fields:
                 if name not in fields and (default := getattr(values, name)) is not None:
                     fields[name] = default
+        for column in self.repository.config.columns:
+            if column.optional and not column.nullable and fields.get(column.name, ...) is None:
+                del fields[column.name]
         if id is not None:
             fields[self.repository.config.primary_key] = self._key(id)
         return fields

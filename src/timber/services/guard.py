@@ -31,7 +31,12 @@ def _guarded(method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
     async def guarded(self: HasDatabase, /, *args: Any, **kwargs: Any) -> Any:
         unit = self.db.current()
         if unit is None:
-            return await method(self, *args, **kwargs)
+            door = self.db.door
+            work = door.begin()
+            try:
+                return await method(self, *args, **kwargs)
+            finally:
+                door.end(work)
         before = unit.writes
         try:
             return await method(self, *args, **kwargs)

@@ -3,64 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from typing_extensions import TypeVar
 
-from timber.database.manager import AsyncDatabaseManager
-from timber.dto import DTO, CursorPage, SearchHit
-from timber.errors import ConflictError, NotFoundError, UsageError, ValidationError
-from timber.models.registry import ModelRegistry
-from timber.services.arguments import json_object, user
-from timber.services.base import Service
-from timber.services.computing import Computing, LeaseDTO, Leases
-from timber.services.foundation import Values
+from timber.dto import CursorPage, SearchHit
+from timber.errors import NotFoundError, UsageError, ValidationError
+from timber.services.arguments import json_object, text, user
 from timber.services.research_dtos import ResearchCreate, ResearchDTO
+from timber.services.research_rules import RuledResearch
 
 __all__ = ["ResearchCreate", "ResearchDTO", "ResearchService"]
 
 R = TypeVar("R", bound=ResearchDTO, default=ResearchDTO)
 
 Mode = Literal["keyword", "semantic", "hybrid"]
-LEASE: Final = timedelta(seconds=30)
-_FOREIGN_KEY = "23503"
 
 
-class _SessionOwner(DTO):
-    """Whose a session is."""
-
-    id: UUID
-    user_id: str
-
-
-class ResearchService(Service[R]):
-    """Results of research.
-
-    Args:
-        lease: how long the right to compute a key outlives a process that died with it.
-    """
-
-    model = "ResearchData"
-    dto = ResearchDTO
-
-    def __init__(
-        self,
-        db: AsyncDatabaseManager,
-        *,
-        registry: ModelRegistry | None = None,
-        clock: Callable[[], datetime] | None = None,
-        dto: type[R] | None = None,
-        lease: timedelta = LEASE,
-    ) -> None:
-        super().__init__(db, registry=registry, clock=clock, dto=dto)
-        self._sessions = self.repository_of("Session", _SessionOwner)
-        leases = Leases(
-            self.repository_of("ResearchLease", LeaseDTO), clock=self.clock, length=lease
-        )
-        self._computing: Computing[R] = Computing(leases)
+class ResearchService(RuledResearch[R]):
+    """Results of research; what is computed for a key is stored like any other."""
 
     # Writing
 
@@ -93,9 +57,7 @@ class ResearchService(Service[R]):
         }
         return await self._creating(values, self._store)
 
-    async def save_many(
-        self, items: Iterable[ResearchCreate | Mapping[str, object]]
-    ) -> list[UUID]:
+    async def save_many(self, items: Iterable[ResearchCreate | Mapping[str, object]]) -> list[UUID]:
         """Store many results by COPY and give their ids in order: all of them or none.
 
         Raises:
@@ -239,12 +201,10 @@ class ResearchService(Service[R]):
                 "get_or_compute() inside a unit of work would hold its connection and locks while the loader works: "
                 "call it before the unit of work."
             )
-        if not isinstance(key, str) or not key:
-            raise ValidationError.of("key", "is to be text")
         if not isinstance(max_age, timedelta):
             raise ValidationError.of("max_age", "is to be a timedelta")
         session = None if session_id is None else self._key(session_id, "session_id")
-        digest = sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+        digest = sha256(text(key, "key").encode("utf-8", "surrogatepass")).hexdigest()
         last: R | None = None
 
         async def find() -> R | None:
@@ -260,30 +220,21 @@ class ResearchService(Service[R]):
                     return await self.update(last.id, {"content": content})
                 except NotFoundError:
                     pass  # deleted meanwhile
-            return await self.create(
+            return await self._creating(
                 {
                     "session_id": session,
                     "user_id": user_id,
                     "research_type": research_type,
                     "content": content,
                     "source_hash": digest,
-                }
+                },
+                self._insert,
             )
 
         return await self._computing.find_or_compute(digest, find, compute)
 
-    # Inside
 
-    async def _store(self, values: Values) -> R:
-        row = (await self._with_users([values]))[0]
-        try:
-            return await self.repository.insert(row)
-        except ConflictError as error:
-            raise _without_session(error) from error
-
-    async def _store_many(self, rows: list[Values]) -> list[Any]:
-        complete = await self._with_users(rows)
-        try:
-            return await self.repository.insert_many(complete)
-        except ConflictError as error:
-            raise _without_session(error) from error
+def _narrowed(*, type: str | None, **equals: Any) -> dict[str, Any]:
+    """Filters by equality; those that are None narrow nothing."""
+    equals["research_type"] = type
+    return {name: value for name, value in equals.items() if value is not None}

@@ -13,14 +13,14 @@ from timber.errors import ValidationError
 from timber.services.arguments import json_object, user
 from timber.services.moves import DELETED
 from timber.services.session_dtos import SessionCreate, SessionDTO, SessionEventDTO
-from timber.services.session_moves import MovingSessions
+from timber.services.session_rules import RuledSessions
 
 __all__ = ["SessionCreate", "SessionDTO", "SessionEventDTO", "SessionService"]
 
 S = TypeVar("S", bound=SessionDTO, default=SessionDTO)
 
 
-class SessionService(MovingSessions[S]):
+class SessionService(RuledSessions[S]):
     """Sessions of users.
 
     ``SessionService[MySession]`` gives sessions as ``MySession``, with the columns that the model was extended by; the

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Self
 from uuid import UUID
 
 from typing_extensions import TypeVar
@@ -19,6 +19,7 @@ from timber.services.base import Service
 from timber.services.foundation import Values
 from timber.services.moves import DELETED, Moves
 from timber.services.session_dtos import SessionDTO, SessionEventDTO
+from timber.settings import TimberSettings
 
 SESSION_TYPES: Final = ("research", "trading", "portfolio")
 SESSION_MOVES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -37,7 +38,7 @@ class _State(DTO):
     deleted_at: datetime | None
 
 
-class MovingSessions(Service[S]):
+class RuledSessions(Service[S]):
     """The generic verbs of sessions, kept to their rules: each move of the status is one the moves allow, and is written
     into the history in the same transaction.
 
@@ -64,6 +65,14 @@ class MovingSessions(Service[S]):
         self.moves = Moves(moves, begin="active")
         self.events = self.repository_of("SessionEvent", SessionEventDTO)
         self._states = self.repository_of("Session", _State)
+
+    @classmethod
+    def of_settings(
+        cls, db: AsyncDatabaseManager, registry: ModelRegistry, settings: TimberSettings
+    ) -> Self:
+        """The service with the types and moves of these settings."""
+        moves = SESSION_MOVES if settings.session_moves is None else settings.session_moves
+        return cls(db, registry=registry, session_types=settings.session_types, moves=moves)
 
     async def update(
         self,
@@ -206,11 +215,7 @@ class MovingSessions(Service[S]):
         self, fields: Values, expected_version: int | None, reason: str | None
     ) -> None:
         """Hold the changes against their columns before the first statement, not only with the second."""
-        source = self.repository.source
-        source.changes(fields)
-        for name in source.json_columns:
-            if fields.get(name) is not None:
-                source.check_json(name, fields[name])
+        self._check_columns(fields)
         self._check_reason(reason)
         if expected_version is not None and (
             type(expected_version) is not int or expected_version < 1

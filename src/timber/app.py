@@ -1,0 +1,329 @@
+"""One Timber: wires database, models and services together, and owns their start and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import pydantic
+from typing_extensions import Unpack
+
+from timber.database.embedded import EmbeddedPostgres
+from timber.database.manager import AsyncDatabaseManager
+from timber.database.transaction import Isolation
+from timber.database.unit_of_work import UnitOfWork
+from timber.database.urls import parse_url
+from timber.errors import ConfigurationError, UnavailableError, UsageError
+from timber.models.registry import ModelRegistry
+from timber.repository import Repository
+from timber.services.base import Service
+from timber.services.foundation import check_features
+from timber.services.research import ResearchDTO, ResearchService
+from timber.services.sessions import SessionDTO, SessionService
+from timber.settings import SettingsKeywords, TimberSettings, make_settings
+
+T = TypeVar("T")
+E = TypeVar("E", bound=pydantic.BaseModel)
+S = TypeVar("S", bound=Service[Any])
+
+EMBEDDED = "embedded"
+_DRAIN = 10.0  # seconds that `async with` waits at its end for what is still going on
+
+
+class Timber:
+    """Database, models and services of one application: ``async with Timber(database_url=...) as timber:``.
+
+    Args:
+        database_url: ``postgresql://user:password@host:port/name``, or ``embedded`` for a PostgreSQL that is started from
+            a wheel, with the tables made.
+        settings: all settings at once, instead of keywords.
+        registry: the models, instead of those in ``model_config_dirs``; with mapped classes of one's own, for instance.
+        clock: gives the current time, aware; for tests.
+        keywords: any field of :class:`TimberSettings`. What is not given comes from ``TIMBER_...`` in the environment.
+
+    Raises:
+        ConfigurationError: there is no database URL, or a setting is unknown or does not fit.
+    """
+
+    def __init__(
+        self,
+        database_url: str | None = None,
+        *,
+        settings: TimberSettings | None = None,
+        registry: ModelRegistry | None = None,
+        clock: Callable[[], datetime] | None = None,
+        **keywords: Unpack[SettingsKeywords],
+    ) -> None:
+        self._parts: _Parts | None = None
+        self._state = (
+            "has not been started: use `async with Timber(...)` or `await Timber(...).start()`"
+        )
+        self.settings = make_settings(database_url, settings, keywords)
+        if registry is not None and self.settings.model_config_dirs:
+            raise ConfigurationError(
+                "Give either registry or model_config_dirs, which the registry reads."
+            )
+        if self.settings.database_url != EMBEDDED:
+            parse_url(self.settings.database_url)
+        self._registry = registry
+        self._clock = clock
+        self._services: dict[Any, Service[Any]] = {}
+        self._repositories: dict[Any, Repository[Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"<Timber on {self._parts.db.target}>" if self._parts else "<Timber, not running>"
+
+    # Start and end
+
+    async def start(self) -> Self:
+        """Read the models, connect, and begin. A start that fails leaves nothing running.
+
+        Raises:
+            ConfigurationError: the models or the URL are wrong, or the log-in is refused.
+            UnavailableError: the server does not answer within ``connect_timeout``.
+        """
+        if self._parts is not None:
+            raise UsageError("This Timber is running already.")
+        settings = self.settings
+        registry = self._registry or ModelRegistry(
+            dirs=settings.model_config_dirs, search_language=settings.search_language
+        )
+        embedded = await _start_embedded(settings)
+        try:
+            db = AsyncDatabaseManager(
+                embedded.url if embedded is not None else settings.database_url,
+                settings=settings,
+                clock=self._clock,
+                metadata=registry.metadata,
+            )
+            try:
+                await _connect(db, settings.connect_timeout)
+                parts = _Parts(db, registry, settings, embedded)
+                if embedded is not None:
+                    await db.create_all_tables()
+            except BaseException:
+                await db.close()
+                raise
+        except BaseException:
+            if embedded is not None:
+                await embedded.stop()
+            raise
+        self._parts = parts
+        return self
+
+    async def close(self, drain: float = 0.0) -> None:
+        """Refuse new work, wait up to ``drain`` seconds for units of work and calls that are going on, cut off what is
+        left, and close every connection. A second call does nothing.
+
+        Raises:
+            UsageError: called inside a unit of work.
+        """
+        parts = self._parts
+        if parts is None or parts.closing:
+            return
+        parts.closing = True
+        try:
+            await parts.db.close(drain)
+        except UsageError:
+            parts.closing = False
+            raise
+        self._state = "is closed"
+        self._parts = None
+        self._services.clear()
+        self._repositories.clear()
+        if parts.embedded is not None:
+            await parts.embedded.stop()
+
+    async def __aenter__(self) -> Self:
+        if self._parts is None:
+            await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close(_DRAIN if error is None else 0.0)
+
+    def __del__(self) -> None:
+        if getattr(self, "_parts", None) is not None:
+            warnings.warn(
+                f"{self!r} was never closed: use `async with`, or `await timber.close()`.",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
+
+    # What it holds
+
+    @property
+    def _running(self) -> _Parts:
+        if self._parts is None:
+            raise UsageError(f"This Timber {self._state}.")
+        return self._parts
+
+    @property
+    def db(self) -> AsyncDatabaseManager:
+        """The database manager."""
+        return self._running.db
+
+    @property
+    def registry(self) -> ModelRegistry:
+        """The models."""
+        return self._running.registry
+
+    @property
+    def sessions(self) -> SessionService[SessionDTO]:
+        """Sessions of users."""
+        return self._running.sessions
+
+    @property
+    def research(self) -> ResearchService[ResearchDTO]:
+        """Results of research."""
+        return self._running.research
+
+    @overload
+    def service(self, name: str) -> Service[Any]: ...
+    @overload
+    def service(self, name: type[S]) -> S: ...
+    def service(self, name: str | type[S]) -> Service[Any]:
+        """The service of a model by its name, or one of a class of your own: ``timber.service(InvoiceService)``.
+
+        Raises:
+            ConfigurationError: there is no such model.
+        """
+        parts = self._running
+        if name in self._services:
+            return self._services[name]
+        made: Service[Any]
+        if not isinstance(name, str):
+            made = name.of_settings(parts.db, parts.registry, self.settings)
+        elif parts.registry.get_model(name) is parts.registry.get_model("Session"):
+            made = parts.sessions
+        elif parts.registry.get_model(name) is parts.registry.get_model("ResearchData"):
+            made = parts.research
+        else:
+            made = Service(parts.db, registry=parts.registry, model=name)
+        self._services[name] = made
+        return made
+
+    def repository(self, model: str | type[Any], dto: type[E]) -> Repository[E]:
+        """A repository of a model, by name or as a mapped class of the registry, that gives its rows as ``dto``.
+
+        Raises:
+            ConfigurationError: there is no such model, or the DTO does not fit it.
+        """
+        parts = self._running
+        repository = self._repositories.get((model, dto))
+        if repository is None:
+            if isinstance(model, str):
+                check_features(parts.registry, model)
+                model_class = parts.registry.get_model(model)
+            else:
+                model_class = model
+            repository = Repository(parts.db, model_class, dto)
+            self._repositories[model, dto] = repository
+        return repository
+
+    # Work
+
+    def unit_of_work(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        read_only: bool = False,
+        deferrable: bool = False,
+        statement_timeout: float | None = None,
+        lock_timeout: float | None = None,
+        independent: bool = False,
+    ) -> UnitOfWork:
+        """A transaction over any number of service calls, to be entered with ``async with``; nothing happens before.
+
+        Args:
+            isolation: ``read committed``, ``repeatable read`` or ``serializable``.
+            statement_timeout: seconds for each statement.
+            lock_timeout: seconds to wait for each lock.
+            independent: a transaction of its own although another one is open around it.
+        """
+        return self.db.unit_of_work(
+            isolation=isolation,
+            read_only=read_only,
+            deferrable=deferrable,
+            statement_timeout=statement_timeout,
+            lock_timeout=lock_timeout,
+            independent=independent,
+        )
+
+    async def run(
+        self,
+        body: Callable[[UnitOfWork], Awaitable[T]],
+        *,
+        isolation: Isolation | None = None,
+        statement_timeout: float | None = None,
+        lock_timeout: float | None = None,
+        retry_locks: bool = False,
+    ) -> T:
+        """Run ``body`` in a unit of work, and again as a whole when it loses against another one or the connection fails.
+
+        What is neither committed nor known to be rolled back is never repeated.
+
+        Args:
+            retry_locks: also when a lock was not to be had within ``lock_timeout``.
+        """
+        return await self.db.run(
+            body,
+            isolation=isolation,
+            statement_timeout=statement_timeout,
+            lock_timeout=lock_timeout,
+            retry_locks=retry_locks,
+        )
+
+
+class _Parts:
+    """What a running Timber holds."""
+
+    def __init__(
+        self,
+        db: AsyncDatabaseManager,
+        registry: ModelRegistry,
+        settings: TimberSettings,
+        embedded: EmbeddedPostgres | None,
+    ) -> None:
+        self.db = db
+        self.registry = registry
+        self.embedded = embedded
+        self.closing = False
+        self.sessions = SessionService.of_settings(db, registry, settings)
+        self.research = ResearchService.of_settings(db, registry, settings)
+
+
+async def initialize_timber(
+    database_url: str | None = None, **settings: Unpack[SettingsKeywords]
+) -> Timber:
+    """A running :class:`Timber`, to be closed with ``await timber.close()``."""
+    return await Timber(database_url, **settings).start()
+
+
+async def _start_embedded(settings: TimberSettings) -> EmbeddedPostgres | None:
+    if settings.database_url != EMBEDDED:
+        return None
+    if settings.production:
+        raise ConfigurationError(
+            "The embedded PostgreSQL is for development and TIMBER_ENV is production: "
+            "set database_url to a server's."
+        )
+    return await EmbeddedPostgres.start(settings.embedded_directory / "postgres")
+
+
+async def _connect(db: AsyncDatabaseManager, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await db.ping()
+    except TimeoutError as error:
+        raise UnavailableError(f"Cannot reach {db.target}: no answer in {seconds:g} s.") from error

@@ -1,0 +1,145 @@
+"""The rules of research: a session that is there, a user taken from it, content that is something."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from typing_extensions import TypeVar
+
+from timber.database.manager import AsyncDatabaseManager
+from timber.dto import DTO, InputDTO
+from timber.errors import ConflictError, NotFoundError, ValidationError
+from timber.models.registry import ModelRegistry
+from timber.services.arguments import json_object
+from timber.services.base import Service
+from timber.services.computing import Computing, LeaseDTO, Leases
+from timber.services.foundation import Values
+from timber.services.research_dtos import ResearchDTO
+
+LEASE: Final = timedelta(seconds=30)
+_FOREIGN_KEY: Final = "23503"
+
+R = TypeVar("R", bound=ResearchDTO, default=ResearchDTO)
+
+
+class _SessionOwner(DTO):
+    """Whose a session is."""
+
+    id: UUID
+    user_id: str
+
+
+class RuledResearch(Service[R]):
+    """The generic verbs of research, kept to its rules.
+
+    Args:
+        lease: how long the right to compute a key outlives a process that died with it.
+    """
+
+    model = "ResearchData"
+    dto = ResearchDTO
+
+    def __init__(
+        self,
+        db: AsyncDatabaseManager,
+        *,
+        registry: ModelRegistry | None = None,
+        clock: Callable[[], datetime] | None = None,
+        dto: type[R] | None = None,
+        lease: timedelta = LEASE,
+    ) -> None:
+        super().__init__(db, registry=registry, clock=clock, dto=dto)
+        self._sessions = self.repository_of("Session", _SessionOwner)
+        rows = self.repository_of("ResearchLease", LeaseDTO)
+        self._computing: Computing[R] = Computing(Leases(rows, clock=self.clock, length=lease))
+
+    async def update(
+        self,
+        id: UUID | str,
+        changes: InputDTO | Mapping[str, object],
+        *,
+        merge: Iterable[str] = (),
+        owner: str | None = None,
+        expected_version: int | None = None,
+    ) -> R:
+        """Change columns of a result; content can be merged into content that is a JSON object.
+
+        Raises:
+            NotFoundError: there is no such result, or it is another owner's.
+            StaleDataError: it has another version than ``expected_version`` by now.
+        """
+        merged = tuple(merge)
+        update = super().update(
+            id, changes, merge=merged, owner=owner, expected_version=expected_version
+        )
+        if "content" not in merged:
+            return await update
+        async with self.db.join_or_begin():
+            research = await update
+            if not isinstance(research.content, dict):
+                # PostgreSQL makes a list of whatever else an object is merged into.
+                raise ValidationError.of(
+                    "content", "as stored is not a JSON object: it can be replaced, not merged into"
+                )
+            return research
+
+    async def _store(self, values: Values) -> R:
+        return await self._insert((await self._with_users([_checked(values)]))[0])
+
+    async def _insert(self, values: Values) -> R:
+        try:
+            return await self.repository.insert(_checked(values))
+        except ConflictError as error:
+            if _is_missing_session(error):
+                raise NotFoundError(model="Session") from error
+            raise
+
+    async def _store_many(self, rows: list[Values]) -> list[Any]:
+        checked = [_checked(row, f"{index}.") for index, row in enumerate(rows)]
+        complete = await self._with_users(checked)
+        try:
+            return await self.repository.insert_many(complete)
+        except ConflictError as error:
+            if _is_missing_session(error):
+                raise NotFoundError(model="Session") from error
+            raise
+
+    async def _with_users(self, rows: list[Values]) -> list[Values]:
+        """The rows with the users of their sessions, which must exist, where they name none."""
+        for row in rows:
+            self._check_columns(row)
+        sessions = {row["session_id"] for row in rows if row.get("session_id") is not None}
+        if not sessions:
+            return rows
+        owners = await self._owners(sessions)
+        return [
+            {**row, "user_id": owners[row["session_id"]]}
+            if row.get("session_id") is not None and row.get("user_id") is None
+            else row
+            for row in rows
+        ]
+
+    async def _owners(self, sessions: set[UUID]) -> dict[UUID, str]:
+        if len(sessions) == 1:
+            (only,) = sessions
+            return {only: (await self._sessions.get(only)).user_id}
+        found = {session.id: session.user_id for session in await self._sessions.get_many(sessions)}
+        if len(found) < len(sessions):
+            raise NotFoundError(model="Session")
+        return found
+
+
+def _checked(values: Values, at: str = "") -> Values:
+    if values.get("content") is None:
+        raise ValidationError.of(f"{at}content", "is missing")
+    if "metadata" not in values:
+        return values
+    return {**values, "metadata": json_object(values["metadata"], f"{at}metadata")}
+
+
+def _is_missing_session(error: ConflictError) -> bool:
+    # The session was there when it was looked for, and has been deleted since.
+    return error.sqlstate == _FOREIGN_KEY and "session_id" in (error.constraint or "")
