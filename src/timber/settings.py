@@ -8,6 +8,7 @@ from typing import Annotated, Any, Self, TypedDict
 import pydantic
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
 from timber.errors import ConfigurationError
 
 Seconds = Annotated[float, Field(gt=0)]

@@ -53,7 +53,12 @@ _MOMENTS = st.datetimes(
     min_value=datetime(1, 1, 2),  # noqa: DTZ001 - hypothesis adds the zone
     max_value=datetime(9999, 12, 30),  # noqa: DTZ001
     timezones=st.sampled_from([UTC, timezone(timedelta(hours=14)), timezone(-timedelta(hours=12))]),
-) | st.sampled_from([datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)])
+) | st.sampled_from(
+    [
+        datetime.min.replace(tzinfo=UTC) + timedelta(microseconds=1),
+        datetime.max.replace(tzinfo=UTC) - timedelta(microseconds=1),
+    ]
+)
 
 _JSON = st.recursive(
     st.none()
@@ -80,7 +85,7 @@ VALUES: Final[dict[str, SearchStrategy[Any]]] = {
     "day": st.dates(),
     "hour": st.times(),
     "moment": _MOMENTS,
-    "span": st.timedeltas(timedelta(days=-900_000), timedelta(days=900_000)),
+    "span": st.timedeltas(),
     "key": st.uuids(allow_nil=True),
     "loose": _JSON,
     "tight": _JSON,
@@ -99,7 +104,7 @@ WRONG: Final[dict[str, list[Any]]] = {
     "integer": [2**31, -(2**31) - 1, True, "5", 5.0, Decimal(5)],
     "big": [2**63, -(2**63) - 1, False, "5"],
     "small": [2**15, -(2**15) - 1, True],
-    "ratio": [True, "1.5", Decimal("1.5"), 10**400],
+    "ratio": [True, "1.5", 10**400],
     "amount": [
         "12,5",
         Decimal("0.0001"),
@@ -121,6 +126,8 @@ WRONG: Final[dict[str, list[Any]]] = {
         "1700000000",
         1.5,
         True,
+        datetime.min.replace(tzinfo=UTC),
+        datetime.max.replace(tzinfo=UTC),
         datetime.min.replace(tzinfo=timezone(timedelta(hours=1))),
         datetime.max.replace(tzinfo=timezone(-timedelta(hours=1))),
     ],
@@ -138,7 +145,7 @@ WRONG: Final[dict[str, list[Any]]] = {
 }
 
 LENIENT: Final[dict[str, list[tuple[Any, Any]]]] = {
-    "ratio": [(5, 5.0)],
+    "ratio": [(5, 5.0), (Decimal("1.5"), 1.5)],
     "amount": [(5, Decimal(5)), ("1.250", Decimal("1.250")), ("1e3", Decimal(1000))],
     "day": [("2024-02-29", date(2024, 2, 29))],
     "hour": [("12:30:00", time(12, 30))],

@@ -3,13 +3,10 @@
 Each class knows the columns it was written for, and Timber refuses to start with one that no longer fits.
 """
 
+# ruff: noqa: N812
 from __future__ import annotations
 
-from datetime import date as Date
 from datetime import datetime as DateTime
-from datetime import time as Time
-from datetime import timedelta as TimeDelta
-from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
@@ -17,7 +14,7 @@ from pydantic import Field
 
 from timber.dto import DTO, InputDTO
 from timber.models.dtos import LEFT_OUT, without_default
-from timber.models.values import Rule, StrictList
+from timber.models.values import Rule
 
 
 class NotificationCreate(InputDTO):
@@ -39,7 +36,7 @@ class NotificationCreate(InputDTO):
     title: Annotated[str, Rule("String", 500)] = Field(description="A short title.")
     content: Annotated[str, Rule("Text")] = Field(description="The message.")
     metadata: Annotated[Any, Rule("JSONB")] = Field(
-        default_factory=lambda: {},
+        default_factory=dict,
         description="What else is known about it.",
     )
     priority: Literal["low", "normal", "high"] = Field(
@@ -125,7 +122,7 @@ class SessionCreate(InputDTO):
         description="Where the session stands, like active, paused, completed or failed.",
     )
     metadata: Annotated[Any, Rule("JSONB")] = Field(
-        default_factory=lambda: {},
+        default_factory=dict,
         description="What else is known about it.",
     )
     completed_at: Annotated[DateTime, Rule("DateTime")] | None = Field(

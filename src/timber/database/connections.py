@@ -17,6 +17,7 @@ import orjson
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
+from sqlalchemy.util.concurrency import in_greenlet
 
 from timber.context import remaining
 from timber.database.errors import FOREIGN, translate
@@ -300,6 +301,16 @@ class Connections:
         self._out.discard(link)
         if link.gate is not None:
             link.gate.leave()
+
+
+def connect_in_a_greenlet(*_event: Any) -> None:
+    """For the engine's event ``do_connect``: refuse before the driver has made a coroutine that nobody awaits.
+
+    Raises:
+        MissingGreenlet: the pool was called directly and the connection it would hand out has to be made anew.
+    """
+    if not in_greenlet():
+        raise MissingGreenlet
 
 
 async def _close(driver: asyncpg.Connection) -> None:

@@ -143,7 +143,7 @@ class Listener:
     async def _hold_connection(self) -> None:
         """Open a connection and listen until it is lost, or until nobody watches any more."""
         connections = self._core.connections
-        driver = connections.take_out(await connections.acquire(independent=True))
+        driver = connections.take_out(await connections.acquire())
         try:
             driver.add_termination_listener(self._ended)
             await driver.add_listener(self._probe, self._probe_received)

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.sql.dml import UpdateBase
 
 from timber.context import remaining
-from timber.database.connections import Connections
+from timber.database.connections import Connections, connect_in_a_greenlet
 from timber.database.core import Core
 from timber.database.door import Door
 from timber.database.errors import FOREIGN, translate
@@ -104,6 +104,7 @@ class AsyncDatabaseManager:
         )
         self._lone = LoneStatements(self._core)
         self.listener = Listener(self._core, self._lone)
+        event.listen(engine.sync_engine, "do_connect", connect_in_a_greenlet)
         event.listen(engine.sync_engine, "handle_error", self._translate_event)
         event.listen(engine.sync_engine, "before_execute", self._before_execute_event)
 

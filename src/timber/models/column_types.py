@@ -170,7 +170,7 @@ def _numeric(numbers: list[int] | None) -> ColumnType:
 
 
 def _enum(items: str) -> ColumnType:
-    labels = tuple(label.strip().strip("'\"") for label in items.split(","))
+    labels = tuple(_unquoted(label.strip()) for label in items.split(","))
     if not all(labels):
         raise ValueError("an Enum label is empty")
     if len(set(labels)) != len(labels):
@@ -179,6 +179,11 @@ def _enum(items: str) -> ColumnType:
     if too_long := next((label for label in labels if len(label) > LABEL_LIMIT), None):
         raise ValueError(f"the Enum label {too_long[:20]!r}... is longer than {LABEL_LIMIT}")
     return ColumnType("Enum", labels=labels)
+
+
+def _unquoted(label: str) -> str:
+    quoted = len(label) > 1 and label[0] in "'\"" and label[0] == label[-1]
+    return label[1:-1] if quoted else label
 
 
 def _array(items: str) -> ColumnType:

@@ -118,7 +118,7 @@ def _column_rules(table: sa.Table, column: ColumnConfig) -> None:
         table.append_constraint(sa.CheckConstraint(_sql(column.check), name=column.name))
     labels = column.type.item.labels if column.type.item else column.type.labels
     if labels:
-        name = column.name
+        name = f'"{column.name}"'
         quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
         condition = (
             f"{name} <@ ARRAY[{quoted}]::varchar[]" if column.type.item else f"{name} IN ({quoted})"

@@ -72,9 +72,7 @@ def feed_function(config: ModelConfig) -> SQLFunction | None:
     body = _FUNCTION.format(name="{name}", channel=feed_channel(config), by=by)
     digest = hashlib.sha256(body.encode()).hexdigest()[:8]
     name = f"timber_feed_{config.table[:40]}_{digest}"
-    return SQLFunction(
-        name, body.replace("{name}", name), f"DROP FUNCTION IF EXISTS {name}()"
-    )
+    return SQLFunction(name, body.replace("{name}", name), f"DROP FUNCTION IF EXISTS {name}()")
 
 
 def feed_trigger(config: ModelConfig) -> SQLTrigger | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import textwrap
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -19,29 +20,33 @@ if TYPE_CHECKING:
     from timber.models.config import ColumnConfig, ModelConfig
     from timber.models.registry import ModelRegistry
 
-# Under names that no column can have: a field called `date` would hide the type of that name in its class.
-_HEADER: Final = '''\
+_DOC: Final = '''\
 """DTOs of the models, written by `timber schema --python`. Do not edit: write it again when a model changes.
 
 Each class knows the columns it was written for, and Timber refuses to start with one that no longer fits.
 """
 
+# ruff: noqa: N812
 from __future__ import annotations
 
-from datetime import date as Date
-from datetime import datetime as DateTime
-from datetime import time as Time
-from datetime import timedelta as TimeDelta
-from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
-from uuid import UUID
-
-from pydantic import Field
-
-from timber.dto import DTO, InputDTO
-from timber.models.dtos import LEFT_OUT, without_default
-from timber.models.values import Rule, StrictList
 '''
+
+# Under names that no column can have: a field called `date` would hide the type of that name in its class.
+_IMPORTS: Final = (
+    ("datetime", "date as Date"),
+    ("datetime", "datetime as DateTime"),
+    ("datetime", "time as Time"),
+    ("datetime", "timedelta as TimeDelta"),
+    ("decimal", "Decimal"),
+    ("typing", "Annotated, Any, ClassVar, Literal"),
+    ("uuid", "UUID"),
+    ("", ""),
+    ("pydantic", "Field"),
+    ("", ""),
+    ("timber.dto", "DTO, InputDTO"),
+    ("timber.models.dtos", "LEFT_OUT, without_default"),
+    ("timber.models.values", "Rule, StrictList"),
+)
 
 _SOURCES: Final = {
     "String": "str",
@@ -70,8 +75,21 @@ _LINE: Final = 84  # and four spaces of indentation
 def write_python_module(registry: ModelRegistry, names: Iterable[str] | None = None) -> str:
     """The source of a module with ``NameCreate``, ``NameUpdate`` and ``NameRead`` of the models, all by default."""
     wanted = registry.list_models() if names is None else list(names)
-    classes = [_classes(registry.model_config(name)) for name in wanted]
-    return "\n\n".join([_HEADER, *classes]).rstrip() + "\n"
+    classes = "\n\n".join(_classes(registry.model_config(name)) for name in wanted)
+    return f"{_DOC}{_imports(classes)}\n\n\n{classes.rstrip()}\n"
+
+
+def _imports(source: str) -> str:
+    lines = []
+    for module, names in _IMPORTS:
+        used = [
+            name
+            for name in filter(None, names.split(", "))
+            if re.search(rf"\b{name.split()[-1]}\b", source)
+        ]
+        if used or not module:
+            lines.append(f"from {module} import {', '.join(used)}" if module else "")
+    return "\n".join(lines)
 
 
 def _classes(config: ModelConfig) -> str:
@@ -106,7 +124,8 @@ def _create(column: ColumnConfig) -> str:
     if default is not None and default.kind == "literal":
         value = _value(default.value)
         if isinstance(default.value, dict | list):
-            return _field(column, annotation, f"default_factory=lambda: {value}")
+            factory = f"lambda: {value}" if default.value else type(default.value).__name__
+            return _field(column, annotation, f"default_factory={factory}")
         return _field(column, annotation, f"default={value}")
     if column.nullable:
         return _field(column, annotation, "default=None")

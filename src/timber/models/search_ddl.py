@@ -101,6 +101,7 @@ def search_expression(config: ModelConfig, function: SQLFunction) -> str:
     search = config.features.search
     weights = search.weights if search is not None else {}
     arguments = (
-        f"{name}::jsonb" if config.column(name).type.kind == "JSON" else name for name in weights
+        f'"{name}"::jsonb' if config.column(name).type.kind == "JSON" else f'"{name}"'
+        for name in weights
     )
     return f"{function.name}({', '.join(arguments)})"

@@ -33,23 +33,17 @@ class Vector(UserDefinedType[Sequence[float]]):
         """The type's name in DDL."""
         return f"vector({self.dimension})"
 
+    def bind_processor(self, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy passes it
+        """Numbers as pgvector's text."""
+        return _vector_text
+
     def bind_expression(self, bindvalue: BindParameter[Any]) -> ColumnElement[Any]:
         """The text, made a vector by the server."""
-        return sa.cast(sa.cast(bindvalue, _VectorText()), self)
+        return sa.cast(sa.cast(bindvalue, sa.Text), self)
 
     def column_expression(self, colexpr: ColumnElement[Any]) -> ColumnElement[Any]:
         """The vector as an array of numbers."""
         return sa.cast(colexpr, postgresql.ARRAY(sa.REAL))
-
-
-class _VectorText(sa.types.TypeDecorator[Sequence[float]]):
-    """The text of a vector."""
-
-    impl = sa.Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:  # noqa: ARG002
-        return _vector_text(value)
 
 
 def _vector_text(value: Sequence[float] | str | None) -> str | None:

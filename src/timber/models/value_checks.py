@@ -14,6 +14,9 @@ from timber.dto import encode_json
 from timber.errors import ValidationError
 
 
+_INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
+
+
 def _refuse(problem: str) -> PydanticCustomError:
     return PydanticCustomError("timber_value", "{problem}", {"problem": problem})
 
@@ -67,9 +70,11 @@ def within_utc(value: datetime) -> datetime:
     """A datetime that PostgreSQL can turn to UTC."""
     if not 1 < value.year < 9999:
         try:
-            value.astimezone(UTC)
+            moment = value.astimezone(UTC)
         except OverflowError:
             raise _refuse("is outside the years 1 to 9999 in UTC") from None
+        if moment in _INFINITE:
+            raise _refuse("is what the driver takes for infinity; use None or a nearer time")
     return value
 
 

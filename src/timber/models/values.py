@@ -58,6 +58,7 @@ PYTHON_TYPES: Final[dict[str, Any]] = {
 
 
 _CHECKED_JSON: Final = "checked JSON"
+_TEXT_LIMIT = 2**30  # bytes that PostgreSQL stores of one value
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,15 @@ class Rule:
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         described = _JSON_SCHEMAS.get(self.kind)
-        return dict(described) if described else handler(schema)
+        return handler(schema) if described is None else dict(described)
 
 
 def _text(rule: Rule) -> core_schema.CoreSchema:
     # A Python function costs a short string as much as a regular expression and a long one far less.
+    # Without a limit pydantic would let half of a surrogate pair through.
+    limit = rule.size or _TEXT_LIMIT
     return core_schema.no_info_after_validator_function(
-        without_nul, core_schema.str_schema(strict=True, max_length=rule.size)
+        without_nul, core_schema.str_schema(strict=True, max_length=limit)
     )
 
 
@@ -193,6 +196,7 @@ _SCHEMAS: Final[dict[str, Callable[[], core_schema.CoreSchema]]] = {
 }
 
 _JSON_SCHEMAS: Final[dict[str, JsonSchemaValue]] = {
+    "Text": {"type": "string"},
     "UUID": {"type": "string", "format": "uuid"},
     "Binary": {"type": "string", "contentEncoding": "base64"},
     "JSON": {},

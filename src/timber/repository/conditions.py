@@ -2,68 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
-from timber.database.statements import parameter
-from timber.errors import ValidationError
+from timber.errors import UsageError, ValidationError
+from timber.repository.comparing import Operator, build_comparison, collect_value
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
 
     from timber.repository.source import Source
 
-Operator = Literal[
-    "eq",
-    "ne",
-    "lt",
-    "lte",
-    "gt",
-    "gte",
-    "in",
-    "not_in",
-    "between",
-    "like",
-    "ilike",
-    "is_null",
-    "not_null",
-    "contains",
-]
-Element = Any  # sqlalchemy.ColumnElement[Any]: the operators below make many kinds of it
-
 
 class Binder:
     """Collects the values of conditions under the names that their parameters get."""
+
+    __slots__ = ("fixed", "values")
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
         self.fixed = True
         """False once a condition has no shape that tells all of it."""
 
-    def add(self, value: object) -> str:
-        name = f"p{len(self.values)}"
-        self.values[name] = value
-        return name
+    def add(self, value: object) -> None:
+        """Take the value of the next parameter."""
+        self.values[f"p{len(self.values)}"] = value
 
 
 class Condition:
     """Something a row does or does not meet; combine with ``&``, ``|`` and ``~``."""
 
+    __slots__ = ()
+
     def __and__(self, other: Condition) -> Condition:
-        return Junction("and", (self, _checked(other)))
+        return Junction("and", (*_parts(self, "and"), *_parts(other, "and")))
 
     def __or__(self, other: Condition) -> Condition:
-        return Junction("or", (self, _checked(other)))
+        return Junction("or", (*_parts(self, "or"), *_parts(other, "or")))
 
     def __invert__(self) -> Condition:
         return Negation(self)
 
     def __bool__(self) -> bool:
-        raise TypeError(
-            "a condition has no truth value: combine conditions with & | ~, not with and, or, not"
+        raise UsageError(
+            "A condition has no truth value: combine conditions with & | ~ and parentheses, not with and, or, not."
         )
 
     def collect(self, source: Source, binder: Binder) -> Hashable:
@@ -75,29 +59,41 @@ class Condition:
         raise NotImplementedError
 
 
-def _checked(other: object) -> Condition:
-    if not isinstance(other, Condition):
-        raise ValidationError.of("filters", "a condition can only be combined with another one")
-    return other
+Word = Literal["and", "or"]
 
 
 class Junction(Condition):
     """All or any of several conditions."""
 
-    def __init__(self, word: Literal["and", "or"], parts: Sequence[Condition]) -> None:
+    __slots__ = ("parts", "word")
+
+    def __init__(self, word: Word, parts: tuple[Condition, ...]) -> None:
         self.word = word
         self.parts = parts
 
     def collect(self, source: Source, binder: Binder) -> Hashable:
-        return (self.word, *(part.collect(source, binder) for part in self.parts))
+        return (self.word, *[part.collect(source, binder) for part in self.parts])
 
     def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
         join = sa.and_ if self.word == "and" else sa.or_
         return join(*(part.build(source, names) for part in self.parts))
 
 
+def _parts(condition: object, word: Word) -> tuple[Condition, ...]:
+    """The parts of a junction of the same kind, so that a long chain is wide and not deep."""
+    if isinstance(condition, Junction) and condition.word == word:
+        return condition.parts
+    if not isinstance(condition, Condition):
+        raise ValidationError.of(
+            "filters", "a condition can only be combined with another one, in parentheses"
+        )
+    return (condition,)
+
+
 class Negation(Condition):
     """What does not meet a condition; where that says NULL, neither does this."""
+
+    __slots__ = ("part",)
 
     def __init__(self, part: Condition) -> None:
         self.part = part
@@ -112,8 +108,14 @@ class Negation(Condition):
 class Comparison(Condition):
     """One field, or a path inside a JSON field, held against a value."""
 
+    __slots__ = ("field", "operator", "path", "value")
+
     def __init__(
-        self, field: str, operator: Operator, value: object = None, path: tuple[str, ...] = ()
+        self,
+        field: str,
+        operator: Operator,
+        value: object = None,
+        path: tuple[str | int, ...] = (),
     ) -> None:
         if value is None and operator in ("eq", "ne"):
             operator = "is_null" if operator == "eq" else "not_null"
@@ -123,134 +125,14 @@ class Comparison(Condition):
         self.path = path
 
     def collect(self, source: Source, binder: Binder) -> Hashable:
-        column = source.column(self.field)
-        if self.path:
-            if not column.is_json:
-                raise ValidationError.of(self.field, "is not a JSON column: it has no paths")
-            binder.add(list(self.path))
-        value: Any = self.value
-        operator = self.operator
-        if operator in ("like", "ilike"):
-            if not self.path and column.type.kind not in ("String", "Text", "Enum"):
-                raise ValidationError.of(self.field, f"is not text: it has no {operator}")
-            binder.add(source.check_text(self.field, value))
-        elif operator == "contains":
-            self._collect_contained(source, binder)
-        elif operator in ("in", "not_in"):
-            if isinstance(value, str | bytes) or not isinstance(value, Sequence | set | frozenset):
-                raise ValidationError.of(self.field, f"{operator} takes a list of values")
-            binder.add([self._check(source, item) for item in value])
-        elif operator == "between":
-            if not isinstance(value, tuple | list) or len(value) != 2:
-                raise ValidationError.of(self.field, "between takes a lower and an upper value")
-            for bound in value:
-                binder.add(self._check(source, bound))
-        elif operator not in ("is_null", "not_null"):
-            binder.add(self._check(source, value))
-        return (self.field, operator, bool(self.path))
-
-    def _collect_contained(self, source: Source, binder: Binder) -> None:
-        column = source.column(self.field)
-        if column.is_json:
-            binder.add(source.check_json(self.field, self.value))
-        elif column.type.kind == "Array":
-            binder.add(source.check(self.field, self.value))
-        else:
-            raise ValidationError.of(
-                self.field, "is neither JSON nor an array: it contains nothing"
-            )
-
-    def _check(self, source: Source, value: object) -> Any:
-        if value is None:
-            raise ValidationError.of(
-                self.field, f"{self.operator} cannot compare with None; use is_null()"
-            )
-        if self.path:
-            return source.check_json(self.field, value)
-        return source.check(self.field, value)
+        kind = collect_value(source, binder.add, self.field, self.operator, self.value, self.path)
+        return (self.field, self.operator, kind)
 
     def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
-        column: Element = source.table.c[self.field]
-        kind: Any = column.type
-        if self.path:
-            arrow = "#>>" if self.operator in ("like", "ilike") else "#>"
-            kind = sa.Text() if arrow == "#>>" else JSONB(none_as_null=False)
-            column = sa.type_coerce(column, JSONB).op(arrow, return_type=kind)(
-                parameter(names(), ARRAY(sa.Text))
-            )
-        if self.operator in ("is_null", "not_null"):
-            return self._build_null(column)
-
-        def value(type_: Any = None) -> Element:
-            return parameter(names(), type_ if type_ is not None else kind)
-
-        return _BUILDERS[self.operator](column, value, kind)
-
-    def _build_null(self, column: Element) -> ColumnElement[Any]:
-        missing: Element = column.is_(None)
-        if self.path:  # a JSON null and a missing key are the same to a caller
-            missing = sa.func.coalesce(column, sa.text("'null'::jsonb")) == sa.text("'null'::jsonb")
-        return missing if self.operator == "is_null" else sa.not_(missing)
+        # Only the kind of a value decides about the text; it is part of the shape.
+        kind = collect_value(source, _ignore, self.field, self.operator, self.value, self.path)
+        return build_comparison(source.table.c[self.field], self.operator, kind, names)
 
 
-_BUILDERS: dict[str, Callable[[Element, Callable[..., Element], Any], Element]] = {
-    "eq": lambda column, value, _: column == value(),
-    "ne": lambda column, value, _: column != value(),
-    "lt": lambda column, value, _: column < value(),
-    "lte": lambda column, value, _: column <= value(),
-    "gt": lambda column, value, _: column > value(),
-    "gte": lambda column, value, _: column >= value(),
-    # One parameter whatever the number of values, so that the text stays the same.
-    "in": lambda column, value, kind: column == sa.any_(value(ARRAY(kind))),
-    "not_in": lambda column, value, kind: column != sa.all_(value(ARRAY(kind))),
-    "between": lambda column, value, _: column.between(value(), value()),
-    "like": lambda column, value, _: column.like(value(sa.Text())),
-    "ilike": lambda column, value, _: column.ilike(value(sa.Text())),
-    "contains": lambda column, value, kind: column.op("@>", is_comparison=True)(
-        value(kind if isinstance(kind, ARRAY) else JSONB(none_as_null=False))
-    ),
-}
-
-
-class Expression(Condition):
-    """A SQLAlchemy expression, taken as it is and compiled anew each time."""
-
-    def __init__(self, expression: ColumnElement[Any]) -> None:
-        self.expression = expression
-
-    def collect(self, source: Source, binder: Binder) -> Hashable:
-        tables = {source.table, *_tables_of(self.expression)}
-        if tables != {source.table}:
-            raise ValidationError.of(
-                "filters", f"an expression uses columns of another table than {source.table.name}"
-            )
-        binder.fixed = False
-        return None
-
-    def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
-        return self.expression
-
-
-def _tables_of(expression: ColumnElement[Any]) -> set[Any]:
-    return {
-        element.table
-        for element in sa.sql.visitors.iterate(expression)
-        if isinstance(element, sa.Column) and element.table is not None
-    }
-
-
-def as_condition(condition: object) -> Condition:
-    """A filter that a caller passed, as a condition.
-
-    Raises:
-        ValidationError: it is neither a condition nor an SQLAlchemy expression.
-    """
-    if isinstance(condition, Condition):
-        return condition
-    if hasattr(condition, "__clause_element__"):
-        condition = condition.__clause_element__()
-    if isinstance(condition, sa.ColumnElement):
-        return Expression(condition)
-    raise ValidationError.of(
-        "filters", "a filter is an expression like repository.where.status == 'active'"
-    )
+def _ignore(value: object) -> None:
+    pass

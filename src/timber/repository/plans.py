@@ -5,21 +5,24 @@ A plan is made once from the fields of the DTO. Nothing is loaded later, so that
 
 from __future__ import annotations
 
+import copy
 import types
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_origin
 
 import pydantic
 import sqlalchemy as sa
-from pydantic import BaseModel
+from pydantic import AliasChoices, BaseModel
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from timber.database.statements import compile_statement, parameter
 from timber.errors import ConfigurationError, DatabaseError
+from timber.models.column_types import SEARCH_VECTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
+    from pydantic.fields import FieldInfo
     from sqlalchemy.engine import Dialect
     from sqlalchemy.orm import RelationshipProperty
 
@@ -37,23 +40,29 @@ _DEPTH_LIMIT = 5
 class Branch:
     """A nested field: the rows of another model whose ``_link`` equals the ``local`` column of the row above."""
 
-    field: str
+    key: str
     many: bool
     local: str
     statement: Statement
     plan: Plan[Any]
 
-    async def fill(self, db: AsyncDatabaseManager, rows: Sequence[dict[str, Any]]) -> None:
-        """Put the nested rows into the rows above, with one statement for all of them."""
-        keys = list({row[self.local] for row in rows if row[self.local] is not None})
-        found: list[Any] = await db.fetch(self.statement, self.statement.bind({"keys": keys})) if keys else []
-        below = await self.plan.fill(db, found)
+    async def fill(
+        self, db: AsyncDatabaseManager, above: Sequence[Any], inputs: Sequence[dict[str, Any]]
+    ) -> None:
+        """Put the nested rows into the inputs of the rows above, with one statement for all of them."""
+        keys = list({row[self.local] for row in above if row[self.local] is not None})
+        found = await db.fetch(self.statement, self.statement.bind({"keys": keys})) if keys else []
         groups: dict[Any, list[dict[str, Any]]] = {}
-        for row in below:
-            groups.setdefault(row[_LINK], []).append(dict(row))
-        for row in rows:
-            group = groups.get(row[self.local], [])
-            row[self.field] = group if self.many else (group[0] if group else None)
+        for row, nested in zip(found, await self.plan.inputs(db, found), strict=True):
+            groups.setdefault(row[_LINK], []).append(nested)
+        given = set()
+        for row, values in zip(above, inputs, strict=True):
+            link = row[self.local]
+            group = groups.get(link, [])
+            if link in given:
+                group = copy.deepcopy(group)  # each DTO has JSON of its own
+            given.add(link)
+            values[self.key] = group if self.many else (group[0] if group else None)
 
 
 class Plan(Generic[E]):
@@ -62,6 +71,9 @@ class Plan(Generic[E]):
     Args:
         model: the mapped class.
         dto: the DTO; a field that is neither a column nor a relationship is an error unless it has a default.
+
+    Attributes:
+        columns: what to select, those of the DTO's fields first; a statement may have more columns behind them.
 
     Raises:
         ConfigurationError: naming the field that has nothing behind it.
@@ -73,20 +85,22 @@ class Plan(Generic[E]):
         self.dto = dto
         self._config: ModelConfig = model.__model_config__
         self._validate = dto.__pydantic_validator__.validate_python
-        columns: dict[str, None] = {}
+        columns: dict[str, str] = {}
         branches = []
-        known = {c.name for c in self._config.columns if c.type.kind != "SearchVector"}
+        known = {c.name for c in self._config.columns if c.type.kind != SEARCH_VECTOR}
         for name, field in dto.model_fields.items():
+            key = _input_key(name, field)
             nested = _nested_dto(field.annotation)
-            if name in known:
-                columns[name] = None
+            if (column := _column_of(name, field, known)) is not None:
+                columns[column] = key
             elif nested is not None and (relationship := _relationship(model, name)) is not None:
-                branch = _branch(relationship, name, *nested, dialect, (*path, dto.__name__))
-                columns.setdefault(branch.local)
-                branches.append(branch)
+                branches.append(
+                    _branch(relationship, (name, key), *nested, dialect, (*path, dto.__name__))
+                )
             elif field.is_required() or nested is not None:
                 raise ConfigurationError(self._missing(name, is_nested=nested is not None))
-        self.columns = tuple(columns)
+        self._keys = tuple(columns.values())
+        self.columns = tuple(dict.fromkeys([*columns, *(branch.local for branch in branches)]))
         self.branches = tuple(branches)
 
     def _missing(self, name: str, *, is_nested: bool) -> str:
@@ -102,31 +116,57 @@ class Plan(Generic[E]):
         )
 
     def read(self, rows: Sequence[Any]) -> list[E]:
-        """DTOs of rows that are complete."""
+        """DTOs of rows that nothing is nested in."""
+        keys = self._keys
         validate = self._validate
         try:
-            return [validate(dict(row)) for row in rows]
+            # Values come in the order of the keys, and what a statement has behind them is not the DTO's.
+            return [validate(dict(zip(keys, row, strict=False))) for row in rows]
         except pydantic.ValidationError as error:
-            problems = ", ".join(
-                ".".join(map(str, e["loc"])) for e in error.errors(include_input=False)
-            )
-            raise DatabaseError(
-                f"A stored {self._config.name} does not fit {self.dto.__name__} ({problems}): the table and the DTO disagree."
-            ) from None
+            raise self._misfit(error) from None
 
     async def load(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> list[E]:
         """DTOs of rows, the nested ones read first."""
-        return self.read(await self.fill(db, rows))
+        inputs = await self.inputs(db, rows)
+        validate = self._validate
+        try:
+            return [validate(values) for values in inputs]
+        except pydantic.ValidationError as error:
+            raise self._misfit(error) from None
 
-    async def fill(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> Sequence[Any]:
-        """The rows with everything nested in them."""
-        if not self.branches:
-            return rows
-        filled = [dict(row) for row in rows]
-        if filled:
+    async def inputs(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> list[dict[str, Any]]:
+        """What the DTO's validator takes for each row, with everything nested in it."""
+        keys = self._keys
+        inputs = [dict(zip(keys, row, strict=False)) for row in rows]
+        if inputs:
             for branch in self.branches:
-                await branch.fill(db, filled)
-        return filled
+                await branch.fill(db, rows, inputs)
+        return inputs
+
+    def _misfit(self, error: pydantic.ValidationError) -> DatabaseError:
+        problems = dict.fromkeys(
+            ".".join(map(str, e["loc"])) for e in error.errors(include_input=False)
+        )
+        return DatabaseError(
+            f"A stored {self._config.name} does not fit {self.dto.__name__} ({', '.join(problems)}): the table and the DTO "
+            "disagree."
+        )
+
+
+def _aliases(field: FieldInfo) -> list[str]:
+    """The plain names under which the validator takes a field."""
+    alias = field.validation_alias
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    return [choice for choice in choices if isinstance(choice, str)]
+
+
+def _input_key(name: str, field: FieldInfo) -> str:
+    return next(iter(_aliases(field)), name)
+
+
+def _column_of(name: str, field: FieldInfo, known: Container[str]) -> str | None:
+    """A field reads the column that its alias names, or the one of its own name."""
+    return next((word for word in (*_aliases(field), name) if word in known), None)
 
 
 def _nested_dto(annotation: Any) -> tuple[type[BaseModel], bool] | None:
@@ -150,12 +190,13 @@ def _relationship(model: type[Any], name: str) -> RelationshipProperty[Any] | No
 
 def _branch(
     relationship: RelationshipProperty[Any],
-    name: str,
+    names: tuple[str, str],
     dto: type[BaseModel],
-    many: bool,
+    many: bool,  # noqa: FBT001  # one half of what _nested_dto() found
     dialect: Dialect,
     path: tuple[str, ...],
 ) -> Branch:
+    name, key = names
     if dto.__name__ in path or len(path) > _DEPTH_LIMIT:
         raise ConfigurationError(
             f"{path[-1]}.{name} nests {dto.__name__}, which nests it in turn ({' > '.join(path)}): end the circle with a "
@@ -163,7 +204,9 @@ def _branch(
         )
     if bool(relationship.uselist) != many:
         shape = "a list" if relationship.uselist else "one row"
-        raise ConfigurationError(f"{path[-1]}.{name}: the relationship leads to {shape}, the field does not.")
+        raise ConfigurationError(
+            f"{path[-1]}.{name}: the relationship leads to {shape}, the field does not."
+        )
     other = relationship.mapper.class_
     table: sa.Table = other.__table__
     plan: Plan[Any] = Plan(other, dto, dialect, path=path)
@@ -185,4 +228,4 @@ def _branch(
     if relationship.order_by:
         statement = statement.order_by(*relationship.order_by)
     compiled = compile_statement(statement, dialect, label=f"nested {other.__model_config__.name}")
-    return Branch(name, many, near.name, compiled, plan)
+    return Branch(key, many, near.name, compiled, plan)

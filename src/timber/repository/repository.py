@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from timber.database.statements import StatementCache
+from timber.repository.feeding import Feeding
 from timber.repository.linking import Linking
 from timber.repository.listing import Listing
 from timber.repository.searching import Searching
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=BaseModel)
 
 
-class Repository(Listing[D], Searching[D], Linking[D]):
+class Repository(Listing[D], Searching[D], Linking[D], Feeding[D]):
     """Stores and finds the rows of one model as DTOs.
 
     Each call joins the unit of work of its task, or runs alone. Statements are compiled once for each shape of call.

@@ -1,29 +1,23 @@
-"""One model's table as the repository sees it: names and values checked, rows made, DTOs read."""
+"""One model's table as the repository sees it: the names of its columns, and values held against their types."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import pydantic
-import sqlalchemy as sa
-from pydantic import BaseModel
-from pydantic_core import SchemaValidator, core_schema
-from uuid_utils.compat import uuid7
 
-from timber.context import current_actor
 from timber.dto import encode_json
 from timber.errors import ConfigurationError, UsageError, ValidationError
-from timber.models.values import column_adapter, column_annotation
+from timber.models.column_types import SEARCH_VECTOR, nearest
+from timber.models.values import column_adapter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable
     from datetime import datetime
 
+    import sqlalchemy as sa
+
     from timber.models.config import ColumnConfig, ModelConfig
-
-D = TypeVar("D", bound=BaseModel)
-
-Row = dict[str, Any]
 
 
 class Source:
@@ -49,35 +43,43 @@ class Source:
         self.key = config.primary_key
         self.clock = clock
         # A search column is PostgreSQL's own: it is neither written, read nor compared.
-        self._columns = {c.name: c for c in config.columns if c.type.kind != "SearchVector"}
+        self.columns = {c.name: c for c in config.columns if c.type.kind != SEARCH_VECTOR}
         self._checks: dict[str, Callable[[Any], Any]] = {
-            name: column_adapter(column).validate_python for name, column in self._columns.items()
+            name: column_adapter(column).validate_python for name, column in self.columns.items()
         }
-        self._new_rows = SchemaValidator(core_schema.list_schema(self._row_schema(for_insert=True)))
-        self._new_row = SchemaValidator(self._row_schema(for_insert=True))
-        self._changes = SchemaValidator(self._row_schema(for_insert=False))
-        self._fills = self._make_fills()
-        self.json_columns = tuple(c.name for c in config.columns if c.is_json)
+        self._live = config.soft_delete
 
-    # Names and values
-
-    def column(self, name: str, where: str = "filters") -> ColumnConfig:
+    def column(self, name: str, field: str | None = None) -> ColumnConfig:
         """The column of this name.
+
+        Args:
+            field: the argument to blame for an unknown one, else the name itself.
 
         Raises:
             ValidationError: there is none.
         """
-        column = self._columns.get(name)
-        if column is None:
-            raise ValidationError.of(name, f"is not a column of {self.name} ({where})")
-        return column
+        column = self.columns.get(name) if isinstance(name, str) else None
+        if column is not None:
+            return column
+        stem = name.partition("__")[0] if isinstance(name, str) else ""
+        if "__" in str(name) and stem in self.columns:
+            hint = f"; compare with `repository.where.{stem}`, as in where.{stem}.in_([...])"
+        else:
+            hint = nearest(str(name), self.columns)
+        raise ValidationError.of(
+            field or str(name), f"{name!r} is not a column of {self.name}{hint}"
+        )
 
     def check(self, name: str, value: object) -> Any:
-        """The value as the driver takes it for this column."""
+        """The value as the driver takes it for this column.
+
+        Raises:
+            ValidationError: it does not fit.
+        """
         try:
             return self._checks[name](value)
         except pydantic.ValidationError as error:
-            raise ValidationError.from_pydantic(error, prefix=f"{name}.").at(name) from None
+            raise ValidationError.from_pydantic(error).at(name) from None
 
     def check_key(self, value: object) -> Any:
         """The key of a row; a UUID may be given as text."""
@@ -85,15 +87,14 @@ class Source:
             raise ValidationError.of(self.key, "is missing")
         return self.check(self.key, value)
 
-    def check_text(self, name: str, value: object) -> str:
-        if not isinstance(value, str) or "\0" in value:
-            raise ValidationError.of(name, "expected text without NUL characters")
-        return value
-
     def check_json(self, name: str, value: object) -> Any:
         """A JSON value, checked here so that the error names the field."""
         encode_json(value, name)
         return value
+
+    def check_owner(self, owner: object) -> Any:
+        """An owner to narrow by."""
+        return self.check(self.owner_column(), owner)
 
     def owner_column(self) -> str:
         """The column with the owner of a row.
@@ -105,113 +106,25 @@ class Source:
             raise UsageError(f"{self.name} has no owner column: `owner` cannot narrow its rows.")
         return self.config.owner
 
-    # Rows on their way in
-
-    def new_row(self, values: object, id: object = None) -> Row:  # noqa: A002  # the public name of the argument
-        """One complete row: checked, with its key and defaults."""
-        try:
-            row: Row = self._new_row.validate_python(_plain(values))
-        except pydantic.ValidationError as error:
-            raise ValidationError.from_pydantic(error) from None
-        if id is not None:
-            row[self.key] = self.check_key(id)
-        self._fill(row, self.clock())
-        return row
-
-    def new_rows(self, items: Iterable[object]) -> list[Row]:
-        """Many complete rows; an error names positions as ``3.title``."""
-        try:
-            rows: list[Row] = self._new_rows.validate_python([_plain(item) for item in items])
-        except pydantic.ValidationError as error:
-            raise ValidationError.from_pydantic(error) from None
-        now = self.clock()
-        for row in rows:
-            self._fill(row, now)
-        return rows
-
-    def given(self, values: object) -> tuple[str, ...]:
-        """The names of the columns that a caller gives values for."""
-        plain = _plain(values)
-        return tuple(plain) if isinstance(plain, dict) else ()
-
-    def names_of(self, rows: Sequence[Row]) -> tuple[str, ...]:
-        """The columns that any of the rows has."""
-        first = tuple(rows[0])
-        if all(len(row) == len(first) and row.keys() == rows[0].keys() for row in rows):
-            return first
-        return tuple(dict.fromkeys(name for row in rows for name in row))
-
-    def changes(self, values: object) -> Row:
-        """The columns to change, checked."""
-        try:
-            changes: Row = self._changes.validate_python(_plain(values))
-        except pydantic.ValidationError as error:
-            raise ValidationError.from_pydantic(error) from None
-        return changes
-
-    def _row_schema(self, *, for_insert: bool) -> core_schema.CoreSchema:
-        fields = {}
-        for column in self._columns.values():
-            if column.generated is not None:
-                continue
-            if not for_insert and column.name == self.key:
-                continue
-            fields[column.name] = core_schema.typed_dict_field(
-                pydantic.TypeAdapter(column_annotation(column)).core_schema,
-                required=for_insert and not column.optional,
-            )
-        return core_schema.typed_dict_schema(fields, extra_behavior="forbid")
-
-    def _make_fills(self) -> list[tuple[str, Callable[[], Any] | None]]:
-        """What completes a new row: a maker of values, or None for the time, which is one for the whole row."""
-        fills: list[tuple[str, Callable[[], Any] | None]] = []
-        for column in self._columns.values():
-            if column.generated is not None:
-                continue
-            if column.default is not None:
-                is_now = column.default.kind == "now"
-                fills.append((column.name, None if is_now else column.default.maker(self.clock)))
-            elif "Actor" in self.config.mixins and column.name in ("created_by", "updated_by"):
-                fills.append((column.name, current_actor))
-            elif (
-                column.name == self.key and column.type.kind == "UUID" and not column.server_default
-            ):
-                fills.append((column.name, uuid7))
-            elif column.nullable and column.server_default is None and not column.identity:
-                # Always there, so that inserts have one shape.
-                fills.append((column.name, _none))
-        return fills
-
-    def _fill(self, row: Row, now: datetime) -> None:
-        for name, make in self._fills:
-            if name not in row:
-                row[name] = now if make is None else make()
-
-    def touch(self, changes: Row) -> None:
-        """Add what every update sets: the time and the actor."""
-        if self.config.timestamps:
-            changes.setdefault("updated_at", self.clock())
-        if "Actor" in self.config.mixins:
-            changes.setdefault("updated_by", current_actor())
-
-    def name_json_problem(
-        self, values: Mapping[str, Any], error: ValidationError
-    ) -> ValidationError:
-        """The error of a JSON value that could not be encoded, with the name of its column."""
-        for name in self.json_columns:
-            if values.get(name) is not None:
-                try:
-                    encode_json(values[name], name)
-                except ValidationError as named:
-                    return named
-        return error
+    def hides_deleted(self, include_deleted: bool) -> bool:  # noqa: FBT001  # handed on as it came
+        """Whether soft-deleted rows are to be left out."""
+        return self._live and not include_deleted
 
 
-def _plain(values: object) -> object:
-    if isinstance(values, BaseModel):
-        return {name: getattr(values, name) for name in values.model_fields_set}
-    return values
+def check_text(name: str, value: object) -> str:
+    """Text that PostgreSQL can take.
 
-
-def _none() -> None:
-    return None
+    Raises:
+        ValidationError: it is something else, or holds a NUL or half of a surrogate pair.
+    """
+    if not isinstance(value, str):
+        raise ValidationError.of(name, "expected text")
+    if "\0" in value:
+        raise ValidationError.of(name, "holds a NUL character, which PostgreSQL cannot store")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValidationError.of(
+            name, "holds half of a surrogate pair, which is not text"
+        ) from None
+    return value

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from timber.repository.conditions import Comparison, Condition, Operator
+from timber.repository.conditions import Comparison, Condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from timber.repository.comparing import Operator
     from timber.repository.source import Source
 
 
@@ -23,7 +25,7 @@ class Where:
         self._source = source
 
     def __getattr__(self, name: str) -> Field:
-        if name.startswith("__"):
+        if name.startswith("_"):  # as copy and pickle ask for; no column begins so
             raise AttributeError(name)
         self._source.column(name)
         return Field(name)
@@ -37,17 +39,17 @@ class Field:
     """A column, or with ``[key]`` a path inside a JSON column.
 
     Values are checked against the column's type when the filter is used. Inside JSON, values are compared as JSON: the
-    number 1 is not the string "1".
+    number 1 is not the string "1", and ``<`` and its like compare values of the same type only.
     """
 
     __slots__ = ("_name", "_path")
 
-    def __init__(self, name: str, path: tuple[str, ...] = ()) -> None:
+    def __init__(self, name: str, path: tuple[str | int, ...] = ()) -> None:
         self._name = name
         self._path = path
 
     def __getitem__(self, key: str | int) -> Field:
-        return Field(self._name, (*self._path, str(key)))
+        return Field(self._name, (*self._path, key))
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override]
         return self._compare("eq", value)
@@ -68,6 +70,9 @@ class Field:
         return self._compare("gte", value)
 
     __hash__ = None  # type: ignore[assignment]
+    # With [] alone Python would take a field for a sequence without an end.
+    __iter__ = None
+    __contains__ = None
 
     def eq(self, value: object) -> Condition:
         """Equal; None asks for NULL."""
@@ -95,11 +100,11 @@ class Field:
 
     def in_(self, values: Iterable[object]) -> Condition:
         """One of the values."""
-        return self._compare("in", values if isinstance(values, str) else list(values))
+        return self._compare("in", _kept(values))
 
     def not_in(self, values: Iterable[object]) -> Condition:
-        """None of the values, and not NULL."""
-        return self._compare("not_in", values if isinstance(values, str) else list(values))
+        """None of the values; NULL is left out, as it may be any of them."""
+        return self._compare("not_in", _kept(values))
 
     def between(self, lower: object, upper: object) -> Condition:
         """From ``lower`` to ``upper``, both included."""
@@ -123,10 +128,12 @@ class Field:
 
     def contains(self, value: object) -> Condition:
         """JSON that contains this JSON (``@>``), or an array with all these items."""
-        if self._path:
-            for key in reversed(self._path):
-                value = {key: value}
-        return Comparison(self._name, "contains", value)
+        return self._compare("contains", value)
 
     def _compare(self, operator: Operator, value: object = None) -> Condition:
         return Comparison(self._name, operator, value, self._path)
+
+
+def _kept(values: Any) -> Any:
+    """An iterator can be gone through once; what cannot at all is refused when the filter is used."""
+    return list(values) if isinstance(values, Iterator) else values

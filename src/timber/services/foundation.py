@@ -82,10 +82,12 @@ class Foundation(Generic[D]):
 
     @classmethod
     def of_settings(
-        cls, db: AsyncDatabaseManager, registry: ModelRegistry, settings: TimberSettings
+        cls,
+        db: AsyncDatabaseManager,
+        registry: ModelRegistry,
+        settings: TimberSettings,  # noqa: ARG003  # for services that have settings of their own
     ) -> Self:
         """The service as a :class:`~timber.Timber` with these settings has it."""
-        del settings  # for the services that have some of their own
         return cls(db, registry=registry)
 
     def __init_subclass__(cls, **keywords: Any) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
-from timber.database.migrations.catalog import OWN_PREFIX, Catalog, Column, Table
+from timber.database.migrations.goals import goal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from timber.database.migrations.catalog import Catalog, Column, Table
 
 _KINDS = {
     "p": "primary key",
@@ -19,27 +21,9 @@ _KINDS = {
 }
 
 
-def functions_to_drop(current: Catalog, wanted: Catalog) -> list[str]:
-    """The library's own functions that nothing needs any more; a user's are left alone."""
-    return [
-        signature
-        for signature in current.functions
-        if signature not in wanted.functions
-        and signature.rpartition(".")[2].startswith(OWN_PREFIX)
-    ]
-
-
-def triggers_to_drop(current: Table, wanted: Table) -> list[str]:
-    """The library's own triggers that nothing needs any more; a user's are left alone."""
-    return [
-        name
-        for name in current.triggers
-        if name not in wanted.triggers and name.startswith(OWN_PREFIX)
-    ]
-
-
 def differences(current: Catalog, wanted: Catalog) -> list[str]:
     """What is different, in an order that does not change; empty if nothing is."""
+    wanted = goal(current, wanted)
     return [*_around(current, wanted), *_tables(current, wanted)]
 
 
@@ -52,13 +36,7 @@ def _around(current: Catalog, wanted: Catalog) -> Iterator[str]:
         elif current.enums[name] != labels:
             found = ", ".join(current.enums[name])
             yield f"the enum type {name} has the labels {found}; the models say {', '.join(labels)}"
-    for signature, definition in wanted.functions.items():
-        if signature not in current.functions:
-            yield f"the function {signature} is missing"
-        elif current.functions[signature] != definition:
-            yield f"the function {signature} differs from the models'"
-    for signature in functions_to_drop(current, wanted):
-        yield f"the function {signature} is left over: nothing needs it"
+    yield from _definitions("the function", current.functions, wanted.functions)
 
 
 def _tables(current: Catalog, wanted: Catalog) -> Iterator[str]:
@@ -99,13 +77,14 @@ def _table(current: Table, wanted: Table) -> Iterator[str]:
         else:
             what = " and ".join(_attributes(current.indexes[index], wanted.indexes[index]))
             yield f"{name}: the index {index} differs in {what}"
-    for trigger, definition in wanted.triggers.items():
-        if trigger not in current.triggers:
-            yield f"{name}: the trigger {trigger} is missing"
-        elif current.triggers[trigger] != definition:
-            yield f"{name}: the trigger {trigger} differs from the models'"
-    for trigger in triggers_to_drop(current, wanted):
-        yield f"{name}: the trigger {trigger} is left over: nothing needs it"
+    yield from _definitions(f"{name}: the trigger", current.triggers, wanted.triggers)
+
+
+def _definitions(
+    what: str, current: Mapping[str, str], wanted: Mapping[str, str]
+) -> Iterator[str]:
+    for name, missing in _apart(current, wanted):
+        yield f"{what} {name} {missing or 'differs from that of the models'}"
 
 
 def _apart(

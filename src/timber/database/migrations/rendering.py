@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Final
 
@@ -63,12 +64,12 @@ def indented(code: str) -> str:
 
 def literal(text: str) -> str:
     """A Python string with double quotes."""
-    quoted = repr("'" + text)  # a single quote inside makes repr choose the double ones
-    return f'"{quoted[2:]}' if quoted[0] == '"' else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return json.dumps(text, ensure_ascii=False)
 
 
 def sql(text: str) -> str:
     """SQL as a Python string that SQLAlchemy's text() takes as it is: a colon before a word is no parameter."""
+    text = re.sub(r"\\(:[\w$]*)(?![:\w$])", r"\\\\\1", text)  # its own backslash before a colon stays
     text = re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", text)
     if "\n" not in text:
         return literal(text)

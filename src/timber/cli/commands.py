@@ -1,0 +1,66 @@
+"""The commands and their options; what they do is imported when one of them runs, so that ``--help`` is quick."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="timber",
+    help="Async persistence for Python services on PostgreSQL.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command; the answer is the exit code."""
+    try:
+        app(args=None if arguments is None else list(arguments), prog_name="timber")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it
+    if wanted:
+        try:
+            typer.echo(f"timber {version('timber-async')}")
+        except PackageNotFoundError:
+            typer.echo("timber, not installed")
+        raise typer.Exit
+
+
+@app.callback()
+def timber(
+    show_version: Annotated[  # noqa: FBT002  # an option by name
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Async persistence for Python services on PostgreSQL."""
+
+
+@app.command()
+def demo(
+    database_url: Annotated[
+        str,
+        typer.Option(
+            help="A PostgreSQL of your own, in which the tables are made. "
+            "Without it one is started from a wheel; its data is under .timber/.",
+            show_default=False,
+        ),
+    ] = "embedded",
+    keep: Annotated[  # noqa: FBT002  # an option by name
+        bool, typer.Option("--keep", help="Leave the rows there to look at.")
+    ] = False,
+) -> None:
+    """Watch services persist ten years of stock prices in a real PostgreSQL."""
+    from timber.cli.demo import run_demo  # noqa: PLC0415  # --help does without
+
+    raise typer.Exit(run_demo(database_url, keep=keep))

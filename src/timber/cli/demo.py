@@ -1,0 +1,62 @@
+"""``timber demo``: the main job from end to end, each step checked."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+from sqlalchemy import text
+
+from timber.app import EMBEDDED, Timber
+from timber.cli.demo_steps import CheckFailedError, Demo
+from timber.cli.screen import Screen
+from timber.errors import ServiceError
+
+
+def run_demo(database_url: str, *, keep: bool, screen: Screen | None = None) -> int:
+    """Run every step; 0 if each found what it should, else 1."""
+    screen = screen or Screen()
+    screen.title(
+        "Timber demo",
+        "Ten years of stock prices, through two services, into a real PostgreSQL.\n"
+        "Every step checks what it finds.",
+    )
+    try:
+        asyncio.run(_run(database_url, screen, keep=keep))
+    except CheckFailedError as failed:
+        screen.problem("A step did not find what it should", str(failed))
+        return 1
+    except ServiceError as error:
+        screen.problem(type(error).__name__, error.message)
+        return 1
+    screen.end("Every step found what it should.")
+    return 0
+
+
+async def _run(database_url: str, screen: Screen, *, keep: bool) -> None:
+    timber = Timber(database_url, pool_size=2, max_overflow=0)
+    try:
+        with screen.step("Start PostgreSQL") as step:
+            await timber.start()
+            if database_url != EMBEDDED:
+                await timber.db.create_all_tables()
+            step.found = await _version(timber)
+        demo = Demo(timber, screen, user=f"demo-{uuid4().hex[:8]}")
+        try:
+            await demo.run()
+        finally:
+            if not keep:
+                await demo.clean_up()
+    finally:
+        await timber.close()
+
+
+async def _version(timber: Timber) -> str:
+    async with timber.unit_of_work(read_only=True) as uow:
+        number = await uow.session.scalar(text("SHOW server_version"))
+    where = (
+        f"from a wheel, data in {timber.settings.embedded_directory}/"
+        if (timber.settings.database_url == EMBEDDED)
+        else f"at {timber.db.target}"
+    )
+    return f"{number}, {where}"

@@ -1,0 +1,113 @@
+"""How the demo looks: a line for each step with its time, and a table."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+_WIDTH = 96
+
+
+class Step:
+    """A step that is running: what it has found goes beside its title, and further lines below."""
+
+    def __init__(self) -> None:
+        self.found = ""
+        self.below: list[Text] = []
+
+    def note(self, text: str, style: str = "dim") -> None:
+        """Put a line below the step."""
+        self.below.append(Text(text, style=style))
+
+
+class Screen:
+    """Writes to the terminal, or plainly to a file or pipe."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(highlight=False)
+        self._width = min(self._console.width, _WIDTH)
+        self._began = time.perf_counter()
+
+    def title(self, text: str, below: str) -> None:
+        """The head of it all."""
+        content = Text.assemble((text, "bold"), "\n", (below, "dim"))
+        self._console.print(Panel(content, width=self._width, border_style="green", padding=(0, 2)))
+
+    @contextmanager
+    def step(self, title: str) -> Generator[Step]:
+        """One step: a spinner while it runs, then its line; one that raises gets a cross."""
+        step = Step()
+        began = time.perf_counter()
+        done = False
+        try:
+            with self._console.status(f" {title} ...", spinner="dots", spinner_style="green"):
+                yield step
+            done = True
+        finally:
+            self._line(step, title, time.perf_counter() - began, done=done)
+
+    def table(self, title: str, columns: dict[str, str], rows: list[list[str]]) -> None:
+        """A table; ``columns`` are headings and their alignment."""
+        table = Table(
+            title=title,
+            box=box.SIMPLE_HEAD,
+            width=self._width,
+            title_style="bold",
+            title_justify="left",
+            header_style="bold green",
+        )
+        for heading, justify in columns.items():
+            table.add_column(heading, justify="left" if justify == "left" else "right")
+        for row in rows:
+            table.add_row(*(_coloured(cell) for cell in row))
+        self._console.print(Padding(table, (1, 0, 0, 0)))
+
+    def problem(self, kind: str, message: str) -> None:
+        """What went wrong, for a person."""
+        self._console.print(
+            Panel(
+                Text(message),
+                title=Text(kind, style="bold"),
+                title_align="left",
+                border_style="red",
+                width=self._width,
+            )
+        )
+
+    def end(self, text: str) -> None:
+        """The last line."""
+        seconds = time.perf_counter() - self._began
+        self._console.print(
+            Text.assemble(("✓ ", "bold green"), (text, "bold"), f" {seconds:.2f} s in all")
+        )
+
+    def _line(self, step: Step, title: str, seconds: float, *, done: bool) -> None:
+        grid = Table.grid(padding=(0, 1), expand=False)
+        grid.width = self._width
+        grid.add_column(width=1)
+        grid.add_column(ratio=1)
+        grid.add_column(width=9, justify="right")
+        mark = Text("✓", style="bold green") if done else Text("✗", style="bold red")
+        words = Text.assemble((title, "bold"), "  ", (step.found, "cyan"))
+        grid.add_row(mark, words, Text(_duration(seconds), style="dim"))
+        for line in step.below:
+            grid.add_row("", line, "")
+        self._console.print(grid)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"
+
+
+def _coloured(cell: str) -> Text:
+    if cell.endswith("%") and cell[:1] in "+-":
+        return Text(cell, style="green" if cell.startswith("+") else "red")
+    return Text(cell)

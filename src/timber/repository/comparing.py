@@ -1,0 +1,206 @@
+"""The operators of filters: which columns have them, which values they take, and what they are in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from timber.database.statements import parameter
+from timber.errors import ValidationError
+from timber.repository.source import check_text
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.elements import ColumnElement
+
+    from timber.models.config import ColumnConfig
+    from timber.repository.source import Source
+
+Operator = Literal[
+    "eq",
+    "ne",
+    "lt",
+    "lte",
+    "gt",
+    "gte",
+    "in",
+    "not_in",
+    "between",
+    "like",
+    "ilike",
+    "is_null",
+    "not_null",
+    "contains",
+]
+Kind = str
+"""What decides about the SQL text beside the column and the operator: nothing, ``path``, or the path with the JSON type."""
+
+Element = Any  # sqlalchemy.ColumnElement[Any]: the operators below make many kinds of it
+
+_NULLS: Final = frozenset({"is_null", "not_null"})
+_ORDERED: Final = frozenset({"lt", "lte", "gt", "gte", "between"})
+_ANY: Final = _NULLS | _ORDERED | {"eq", "ne", "in", "not_in"}
+_TEXT: Final = _ANY | {"like", "ilike"}
+_OPERATORS: Final[dict[str, frozenset[str]]] = {
+    "String": _TEXT,
+    "Text": _TEXT,
+    "Enum": _TEXT,
+    "JSON": _NULLS | {"eq", "ne", "in", "not_in", "contains"},
+    "JSONB": _NULLS | {"eq", "ne", "in", "not_in", "contains"},
+    "Array": _NULLS | {"eq", "ne", "contains"},
+    "Vector": _NULLS,
+}
+"""The operators of each kind of column; those of the others are :data:`_ANY`."""
+
+_JSON: Final[Any] = JSONB(none_as_null=False)
+_JSON_TYPES: Final = {
+    dict: "object",
+    list: "array",
+    tuple: "array",
+    bool: "boolean",
+    int: "number",
+    float: "number",
+}
+
+
+def collect_value(
+    source: Source,
+    add: Callable[[object], None],
+    field: str,
+    operator: Operator,
+    value: Any,
+    path: tuple[str | int, ...],
+) -> Kind:
+    """Check what a comparison says, and hand on the values of its parameters.
+
+    Raises:
+        ValidationError: naming the field.
+    """
+    column = source.column(field)
+    kind = ""
+    if path:
+        if operator == "contains" and all(isinstance(key, str) for key in path):
+            # What contains it below the path contains it as a whole, which an index on the column can find.
+            for key in reversed(path):
+                value = {_key(field, key): value}
+        else:
+            _require_paths(column)
+            add([_key(field, key) for key in path])
+            kind = "path"
+    if not kind and operator not in _OPERATORS.get(column.type.kind, _ANY):
+        raise ValidationError.of(field, f"is {column.type}, which has no {operator}")
+    if operator in ("eq", "ne", "lt", "lte", "gt", "gte"):
+        add(_value(source, field, operator, value, kind))
+    elif operator in ("in", "not_in"):
+        add([_value(source, field, operator, item, kind) for item in _listed(field, value)])
+    elif operator == "between":
+        if not isinstance(value, tuple | list) or len(value) != 2:
+            raise ValidationError.of(field, "between takes a lower and an upper value")
+        for bound in value:
+            add(_value(source, field, operator, bound, kind))
+    elif operator == "contains":
+        add(_contained(source, column, value, kind))
+    elif operator in ("like", "ilike"):
+        add(_pattern(field, value))
+    return _json_kind(field, operator, value) if kind and operator in _ORDERED else kind
+
+
+def _require_paths(column: ColumnConfig) -> None:
+    if not column.is_json:
+        raise ValidationError.of(column.name, "is not a JSON column: it has no paths")
+
+
+def _key(field: str, key: object) -> str:
+    if isinstance(key, int) and not isinstance(key, bool):
+        return str(key)
+    if not isinstance(key, str):
+        raise ValidationError.of(field, "a path has keys of objects and positions in lists")
+    return check_text(field, key)
+
+
+def _value(source: Source, field: str, operator: str, value: object, kind: Kind) -> Any:
+    if value is None:
+        raise ValidationError.of(field, f"{operator} cannot compare with None; use is_null()")
+    return source.check_json(field, value) if kind else source.check(field, value)
+
+
+def _listed(field: str, values: object) -> Iterable[object]:
+    if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
+        raise ValidationError.of(field, "in takes a list of values")
+    return values
+
+
+def _contained(source: Source, column: ColumnConfig, value: object, kind: Kind) -> Any:
+    if kind or column.is_json:
+        return source.check_json(column.name, value)
+    return _value(source, column.name, "contains", value, kind)
+
+
+def _pattern(field: str, value: object) -> str:
+    pattern = check_text(field, value)
+    if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
+        raise ValidationError.of(field, "a pattern cannot end with its escape character \\")
+    return pattern
+
+
+def _json_kind(field: str, operator: str, value: Any) -> Kind:
+    """A number is not compared with text, which jsonb would put below or above all numbers."""
+    kinds = {
+        _JSON_TYPES.get(type(part), "string")
+        for part in (value if operator == "between" else [value])
+    }
+    if len(kinds) > 1:
+        raise ValidationError.of(field, "between takes two values of the same type")
+    return f"path:{kinds.pop()}"
+
+
+def build_comparison(
+    column: ColumnElement[Any], operator: Operator, kind: Kind, names: Callable[[], str]
+) -> ColumnElement[Any]:
+    """The comparison in SQL, with parameters in the order of :func:`collect_value`."""
+    left: Element = column
+    type_: Any = column.type
+    if isinstance(type_, sa.JSON):  # of its own the type json has no operators
+        left = column if isinstance(type_, JSONB) else sa.cast(column, _JSON)
+        type_ = _JSON
+    condition: Element = None
+    if kind:
+        steps = parameter(names(), ARRAY(sa.Text))
+        if operator in ("like", "ilike"):
+            left = left.op("#>>", return_type=sa.Text())(steps)
+        else:
+            # A null inside JSON is to a caller what a missing key is.
+            left = sa.func.nullif(
+                left.op("#>", return_type=_JSON)(steps), sa.literal_column("'null'::jsonb", _JSON)
+            )
+            if operator == "contains":
+                left = sa.func.coalesce(left, sa.literal_column("'null'::jsonb", _JSON))
+        _, _, json_type = kind.partition(":")
+        if json_type:
+            condition = sa.func.jsonb_typeof(left) == sa.literal_column(f"'{json_type}'")
+    compared = _BUILDERS[operator](left, lambda made: parameter(names(), made), type_)
+    return compared if condition is None else sa.and_(condition, compared)
+
+
+_Value = Callable[[Any], Element]
+
+_BUILDERS: Final[dict[Operator, Callable[[Element, _Value, Any], Element]]] = {
+    "eq": lambda left, value, kind: left == value(kind),
+    "ne": lambda left, value, kind: left != value(kind),
+    "lt": lambda left, value, kind: left < value(kind),
+    "lte": lambda left, value, kind: left <= value(kind),
+    "gt": lambda left, value, kind: left > value(kind),
+    "gte": lambda left, value, kind: left >= value(kind),
+    # One parameter whatever the number of values, so that the text stays the same. One dimension: values may be lists.
+    "in": lambda left, value, kind: left == sa.any_(value(ARRAY(kind, dimensions=1))),
+    "not_in": lambda left, value, kind: left != sa.all_(value(ARRAY(kind, dimensions=1))),
+    "between": lambda left, value, kind: left.between(value(kind), value(kind)),
+    "like": lambda left, value, _: left.like(value(sa.Text())),
+    "ilike": lambda left, value, _: left.ilike(value(sa.Text())),
+    "contains": lambda left, value, kind: left.op("@>", is_comparison=True)(value(kind)),
+    "is_null": lambda left, *_: left.is_(None),
+    "not_null": lambda left, *_: left.is_not(None),
+}
+

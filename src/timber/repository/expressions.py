@@ -1,0 +1,74 @@
+"""SQLAlchemy expressions as filters."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql.selectable import ReturnsRows
+
+from timber.errors import ValidationError
+from timber.repository.conditions import Binder, Condition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator
+
+    from sqlalchemy.sql.elements import ColumnElement
+    from sqlalchemy.sql.visitors import ExternallyTraversible
+
+    from timber.repository.source import Source
+
+
+class Expression(Condition):
+    """A SQLAlchemy expression, taken as it is and compiled anew each time."""
+
+    __slots__ = ("expression",)
+
+    def __init__(self, expression: ColumnElement[Any]) -> None:
+        # Its parameters get names that no other has.
+        self.expression = expression.unique_params({})
+
+    def collect(self, source: Source, binder: Binder) -> Hashable:
+        for element in _outside_subqueries(self.expression):
+            if isinstance(element, sa.Column) and element.table not in (source.table, None):
+                raise ValidationError.of(
+                    "filters",
+                    f"an expression uses columns of another table than {source.table.name}; put them into a subquery",
+                )
+        for element in sa.sql.visitors.iterate(self.expression):
+            if isinstance(element, sa.BindParameter) and element.required:
+                raise ValidationError.of("filters", "an expression has a parameter without a value")
+        binder.fixed = False
+        return None
+
+    def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
+        return self.expression
+
+
+def _outside_subqueries(expression: ColumnElement[Any]) -> Iterator[ExternallyTraversible]:
+    """The parts of an expression that the statement around it has to have tables for."""
+    pending: list[ExternallyTraversible] = [expression]
+    while pending:
+        element = pending.pop()
+        yield element
+        pending += [
+            child for child in element.get_children() if not isinstance(child, ReturnsRows)
+        ]
+
+
+def as_condition(condition: object) -> Condition:
+    """A filter that a caller passed, as a condition.
+
+    Raises:
+        ValidationError: it is neither a condition nor a SQLAlchemy expression.
+    """
+    if isinstance(condition, Condition):
+        return condition
+    element = getattr(condition, "__clause_element__", None)
+    if element is not None:
+        condition = element()
+    if isinstance(condition, sa.ColumnElement):
+        return Expression(condition)
+    raise ValidationError.of(
+        "filters", "a filter is an expression like repository.where.status == 'active'"
+    )

@@ -1,0 +1,195 @@
+"""Reading the rows of a feed in the order in which they can be seen: what has been committed since a position."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from timber.database.statements import parameter
+from timber.errors import UsageError, ValidationError
+from timber.models.feed_ddl import feed_by, feed_channel, feed_key
+from timber.repository.positions import Position, Snapshot
+from timber.repository.querying import Querying
+from timber.repository.subscriptions import Batch, Feed, Subscription
+
+if TYPE_CHECKING:
+    from timber.database.statements import Statement
+
+D = TypeVar("D", bound=BaseModel)
+
+BATCH: Final = 100
+"""How many rows a subscription reads at once."""
+
+_SNAPSHOT = "_feed_snapshot"
+_XID = "_feed_xid"
+
+
+class Feeding(Querying[D]):
+    """Tells of new rows as they are committed."""
+
+    def subscribe(self, whose: object, *, after: str | None = None) -> Subscription[D]:
+        """The rows of one owner as they are committed, by whichever process: ``async with`` it, and iterate.
+
+        Args:
+            whose: a value of the column that the model's feed goes by.
+            after: the cursor of an earlier subscription, to go on behind it; else only what is committed from now on.
+
+        Raises:
+            UsageError: the model declares no feed.
+            ValidationError: the cursor is damaged, or belongs to another feed or owner.
+        """
+        config = self.source.config
+        by = feed_by(config)
+        if by is None:
+            raise UsageError(f"{self.source.name} declares no feed: add `feed: true` to its features.")
+        value = self.source.check(by, whose)
+        name = hashlib.blake2b(f"{config.table}:{by}:{value}".encode(), digest_size=8).hexdigest()
+        feed: Feed[D] = Feed(
+            name,
+            check_key=self.source.check_key,
+            watch=partial(self.db.listener.watch, feed_channel(config), feed_key(value)),
+            start=partial(self._begin_feed, by, value),
+            read=partial(self._read_feed, by, value),
+        )
+        return Subscription(feed, after)
+
+    async def _begin_feed(self, by: str, whose: Any) -> Position:
+        """Where a reader begins who wants only what is committed from now on."""
+        self._refuse_unit_of_work()
+        statement = self._beginning(by)
+        row = (await self.db.fetch(statement, statement.bind({"whose": whose})))[0]
+        return Position.at(Snapshot.parse(row[_SNAPSHOT]), row[_XID])
+
+    async def _read_feed(self, by: str, whose: Any, position: Position) -> Batch[D]:
+        """What has been committed since a position."""
+        self._refuse_unit_of_work()
+        if position.partly is not None:
+            return await self._read_rest(by, whose, position, position.partly)
+        statement = self._new_rows(by)
+        values = {"whose": whose, "end": position.end, "open": sorted(position.open)}
+        records = await self.db.fetch(statement, statement.bind({**values, "limit": BATCH}))
+        snapshot = Snapshot.parse(records[0][_SNAPSHOT])
+        if snapshot.end < position.end:
+            raise ValidationError.of(
+                "after", "is ahead of this database: it belongs to another one, or this one was restored"
+            )
+        if records[0][_XID] is None:
+            return Batch([], position.past(snapshot), more=False)
+        full = len(records) == BATCH
+        positions = []
+        for record, following in zip(records, [*records[1:], None], strict=True):
+            xid = record[_XID]
+            whole = not full if following is None else following[_XID] != xid
+            positions.append(
+                position.after(snapshot, xid, record[self.source.key], whole=whole)
+            )
+        if not full:
+            positions[-1] = positions[-1].past(snapshot)
+        rows = list(zip(self._read(self.dto, records), positions, strict=True))
+        return Batch(rows, positions[-1], more=full)
+
+    async def _read_rest(
+        self, by: str, whose: Any, position: Position, partly: tuple[int, Any]
+    ) -> Batch[D]:
+        """What is left of a transaction that has been read partly; it is committed, so that no more will come."""
+        statement = self._further_rows(by)
+        values = {"whose": whose, "xid": partly[0], "key": partly[1], "limit": BATCH}
+        records = await self.db.fetch(statement, statement.bind(values))
+        positions = [position.within(record[self.source.key]) for record in records]
+        if len(records) < BATCH:
+            positions[-1:] = [position.closed()]
+        rows = list(zip(self._read(self.dto, records), positions, strict=False))
+        return Batch(rows, positions[-1], more=True)
+
+    def _refuse_unit_of_work(self) -> None:
+        if self.db.current() is not None:
+            raise UsageError(
+                "A subscription gives what others commit, and waits for it; a unit of work would be held open all the "
+                "while. Subscribe outside of it."
+            )
+
+    # Statements
+
+    def _beginning(self, by: str) -> Statement:
+        def build() -> Statement:
+            table = self.source.table
+            now, xid = _now(), self._xid()
+            latest = (
+                sa.select(sa.func.max(xid))
+                .where(self._whose(by), xid < now.c.end)
+                .correlate(now)
+                .scalar_subquery()
+            )
+            statement = sa.select(now.c.snapshot.label(_SNAPSHOT), latest.label(_XID))
+            return self._compile(statement.select_from(now), f"feed of {table.name}")
+
+        return self._statement(("feed", "begin", by), build)
+
+    def _new_rows(self, by: str) -> Statement:
+        def build() -> Statement:
+            now, xid, key = _now(), self._xid(), self.source.table.c[self.source.key]
+            # Ids of a database that this one was restored from may lie ahead of it.
+            unread = sa.or_(
+                xid >= parameter("end", sa.BigInteger()),
+                xid == sa.any_(parameter("open", ARRAY(sa.BigInteger()))),
+            )
+            added = (
+                sa.select(*self._fed(), xid.label(_XID))
+                .where(self._whose(by), unread, xid < now.c.end)
+                .order_by(xid, key)
+                .limit(parameter("limit", sa.BigInteger()))
+                .lateral("added")
+            )
+            # One row at least, so that the snapshot comes also when nothing is new.
+            statement = (
+                sa.select(now.c.snapshot.label(_SNAPSHOT), *added.c)
+                .select_from(now.outerjoin(added, sa.true()))
+                .order_by(added.c[_XID], added.c[key.name])
+            )
+            return self._compile(statement, "feed")
+
+        return self._statement(("feed", "new", by), build)
+
+    def _further_rows(self, by: str) -> Statement:
+        def build() -> Statement:
+            key = self.source.table.c[self.source.key]
+            statement = (
+                sa.select(*self._fed())
+                .where(
+                    self._whose(by),
+                    self._xid() == parameter("xid", sa.BigInteger()),
+                    key > parameter("key", key.type),
+                )
+                .order_by(key)
+                .limit(parameter("limit", sa.BigInteger()))
+            )
+            return self._compile(statement, "feed")
+
+        return self._statement(("feed", "rest", by), build)
+
+    def _fed(self) -> list[Any]:
+        """The columns of the DTO, and the key to remember."""
+        wanted = dict.fromkeys((*self.source.fields_of(self.dto), self.source.key))
+        return [self.source.table.c[name] for name in wanted]
+
+    def _whose(self, by: str) -> Any:
+        column = self.source.table.c[by]
+        return column == parameter("whose", column.type)
+
+    def _xid(self) -> Any:
+        feed = self.source.config.features.feed
+        assert feed is not None
+        return self.source.table.c[feed.column]
+
+
+def _now() -> Any:
+    snapshot = sa.func.pg_current_snapshot()
+    end = sa.cast(sa.func.pg_snapshot_xmax(snapshot), sa.Text)
+    return sa.select(
+        sa.cast(snapshot, sa.Text).label("snapshot"), sa.cast(end, sa.BigInteger).label("end")
+    ).subquery("now")
