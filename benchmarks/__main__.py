@@ -26,7 +26,7 @@ from benchmarks.results import Line, Results
 from benchmarks.wire import recorded
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncGenerator, Sequence
 
     from sqlalchemy import URL
 
@@ -114,7 +114,7 @@ def _few(operation: Operation, tasks: int) -> int:
 
 
 @asynccontextmanager
-async def _started(url: URL) -> AsyncIterator[list[Contender]]:
+async def _started(url: URL) -> AsyncGenerator[list[Contender]]:
     contenders: list[Contender] = [Limit(), TimberContender(), Core(), Orm()]
     async with AsyncExitStack() as stack:
         for contender in contenders:
@@ -156,7 +156,10 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=30, help="paired rounds (default 30)")
     parser.add_argument("--only", action="append", choices=names, help="this operation; repeatable")
     parser.add_argument("--out", type=Path, help=f"folder for the results (default {DOCS})")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds is to be 1 or more")
+    return options
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from benchmarks import rows
 from timber.database.embedded import EmbeddedPostgres
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncGenerator, Iterable, Sequence
     from uuid import UUID
 
     from benchmarks.rows import Values
@@ -61,7 +61,7 @@ async def use_json(connection: asyncpg.Connection[asyncpg.Record]) -> None:
 
 
 @asynccontextmanager
-async def own_database() -> AsyncIterator[URL]:
+async def own_database() -> AsyncGenerator[URL]:
     """An empty database on ``TIMBER_BENCH_DATABASE_URL``, ``TIMBER_TEST_DATABASE_URL`` or the embedded server."""
     async with _server() as server:
         name = f"timber_bench_{secrets.token_hex(4)}"
@@ -73,7 +73,7 @@ async def own_database() -> AsyncIterator[URL]:
 
 
 @asynccontextmanager
-async def _server() -> AsyncIterator[URL]:
+async def _server() -> AsyncGenerator[URL]:
     for variable in ("TIMBER_BENCH_DATABASE_URL", "TIMBER_TEST_DATABASE_URL"):
         if os.environ.get(variable):
             yield make_url(os.environ[variable])
@@ -164,7 +164,7 @@ class World:
 
 
 @asynccontextmanager
-async def world(url: URL) -> AsyncIterator[World]:
+async def world(url: URL) -> AsyncGenerator[World]:
     connection = await asyncpg.connect(driver_url(url))
     try:
         await use_json(connection)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from sqlalchemy import URL
 
@@ -35,7 +35,7 @@ class Recorder:
 
 
 @asynccontextmanager
-async def recorded(url: URL) -> AsyncIterator[tuple[URL, Recorder]]:
+async def recorded(url: URL) -> AsyncGenerator[tuple[URL, Recorder]]:
     """A URL that leads to the same database through a proxy, and what passes there."""
     recorder = Recorder()
     running: set[asyncio.Task[None]] = set()

@@ -25,6 +25,8 @@ from benchmarks.rows import (
 from timber import ResearchDTO, SessionDTO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from asyncpg.pool import PoolConnectionProxy
     from sqlalchemy import URL
 
@@ -101,9 +103,11 @@ FIRST = ", pg_current_xact_id() AS _xid"
 FIRST_INSERT = INSERT + FIRST
 FIRST_UPDATE = UPDATE + FIRST
 
-_session = SessionDTO.__pydantic_validator__.validate_python
-_research = ResearchDTO.__pydantic_validator__.validate_python
-_overview = SessionOverview.__pydantic_validator__.validate_python
+_to_session: Callable[[Values], SessionDTO] = SessionDTO.__pydantic_validator__.validate_python
+_to_research: Callable[[Values], ResearchDTO] = ResearchDTO.__pydantic_validator__.validate_python
+_to_overview: Callable[[Values], SessionOverview] = (
+    SessionOverview.__pydantic_validator__.validate_python
+)
 
 
 class Limit:
@@ -121,10 +125,10 @@ class Limit:
         await self._pool.close()
 
     async def get(self, id: UUID) -> SessionDTO:
-        return _session(dict(await self._pool.fetchrow(GET, id)))
+        return _session(await self._pool.fetchrow(GET, id))
 
     async def list_newest(self, user_id: str) -> list[SessionDTO]:
-        return [_session(dict(record)) for record in await self._pool.fetch(LIST, user_id, 20)]
+        return [_to_session(dict(record)) for record in await self._pool.fetch(LIST, user_id, 20)]
 
     async def filter(self, criteria: Criteria) -> list[SessionDTO]:
         records = await self._pool.fetch(
@@ -136,7 +140,7 @@ class Limit:
             criteria.metadata,
             50,
         )
-        return [_session(dict(record)) for record in records]
+        return [_to_session(dict(record)) for record in records]
 
     async def join(self, user_id: str) -> list[SessionOverview]:
         sessions = [dict(record) for record in await self._pool.fetch(JOIN, user_id, 20)]
@@ -144,10 +148,12 @@ class Limit:
         for record in await self._pool.fetch(JOINED, list(research)):
             line = dict(record)
             research[line.pop("_link")].append(line)
-        return [_overview({**session, "research": research[session["id"]]}) for session in sessions]
+        return [
+            _to_overview({**session, "research": research[session["id"]]}) for session in sessions
+        ]
 
     async def insert(self, values: Values) -> SessionDTO:
-        return _session(dict(await self._pool.fetchrow(INSERT, *_new_row(values))))
+        return _session(await self._pool.fetchrow(INSERT, *_new_row(values)))
 
     async def update(self, change: Change) -> SessionDTO:
         return await _update(self._pool, UPDATE, change)
@@ -167,7 +173,7 @@ class Limit:
     async def three_writes(self, plan: Plan) -> tuple[SessionDTO, ResearchDTO, ResearchDTO]:
         async with self._pool.acquire() as connection, connection.transaction():
             record = await connection.fetchrow(FIRST_INSERT, *_new_row(plan.session))
-            session = _session(dict(record))
+            session = _session(record)
             first, second = [
                 await _save_research(connection, session.id, content) for content in plan.contents
             ]
@@ -175,15 +181,21 @@ class Limit:
 
     async def five_reads_one_update(self, visit: Visit) -> list[SessionDTO]:
         async with self._pool.acquire() as connection, connection.transaction():
-            found = [_session(dict(await connection.fetchrow(GET, key))) for key in visit.reads]
+            found = [_session(await connection.fetchrow(GET, key)) for key in visit.reads]
             return [*found, await _update(connection, FIRST_UPDATE, visit.change)]
+
+
+def _session(record: asyncpg.Record | None) -> SessionDTO:
+    if record is None:
+        raise LookupError
+    return _to_session(dict(record))
 
 
 async def _no_reset(connection: object) -> None:
     """Given to the pool instead of its reset query, which would be a round trip of its own."""
 
 
-async def _codecs(connection: _Connection) -> None:
+async def _codecs(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     await use_json(connection)
     # asyncpg's own UUID class is not the standard library's, which the DTOs promise.
     await connection.set_type_codec(
@@ -219,17 +231,19 @@ async def _update(
     record = await connection.fetchrow(
         statement, change.metadata, token, datetime.now(UTC), change.id
     )
-    return _session(dict(record))
+    return _session(record)
 
 
 async def _save_research(connection: _Connection, session_id: UUID, content: Values) -> ResearchDTO:
-    user_id = (await connection.fetchrow(OWNER, session_id))["user_id"]
+    owner = await connection.fetchrow(OWNER, session_id)
+    if owner is None:
+        raise LookupError(session_id)
     now = datetime.now(UTC)
     record = await connection.fetchrow(
         INSERT_RESEARCH,
         uuid7(),
         session_id,
-        user_id,
+        owner["user_id"],
         "fundamental",
         None,
         content,
@@ -241,4 +255,6 @@ async def _save_research(connection: _Connection, session_id: UUID, content: Val
         now,
         None,
     )
-    return _research(dict(record))
+    if record is None:
+        raise LookupError
+    return _to_research(dict(record))

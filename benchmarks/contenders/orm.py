@@ -143,7 +143,7 @@ class Orm:
             found = [_session_dto(await _load(session, key)) for key in visit.reads]
             return [*found, await _update_session(session, visit.change)]
 
-    async def _found(self, statement: Select[tuple[SessionRow]]) -> list[SessionDTO]:
+    async def _found(self, statement: Select[SessionRow]) -> list[SessionDTO]:
         async with self._sessions() as session:
             return [_session_dto(row) for row in await session.scalars(statement)]
 

@@ -45,7 +45,7 @@ class SessionRow(Base):
     )
 
     # Eager defaults bring the generated column back with INSERT and UPDATE .. RETURNING.
-    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version, "eager_defaults": True}
+    __mapper_args__ = {"version_id_col": version, "eager_defaults": True}  # noqa: RUF012 # as SQLAlchemy declares it
 
 
 class ResearchRow(Base):
@@ -64,7 +64,7 @@ class ResearchRow(Base):
     updated_at: Mapped[datetime] = mapped_column(default=now, onupdate=now)
     deleted_at: Mapped[datetime | None]
 
-    __mapper_args__: ClassVar[dict[str, Any]] = {"version_id_col": version, "eager_defaults": True}
+    __mapper_args__ = {"version_id_col": version, "eager_defaults": True}  # noqa: RUF012 # as SQLAlchemy declares it
 
 
 def table_of(row: type[Base]) -> Table:

@@ -15,7 +15,6 @@ from tests.database.ledger import (
     DELETE,
     INSERT_CODE,
     INSERT_SILENTLY,
-    KEYS,
     STAMP,
     CallerError,
     Entry,
@@ -23,8 +22,11 @@ from tests.database.ledger import (
     insert,
 )
 from timber.database.manager import AsyncDatabaseManager
+from timber.database.statements import Statement
 from timber.database.unit_of_work import UnitOfWork
 from timber.errors import ConflictError
+
+SOME = Statement("SELECT id FROM entry LIMIT 3", label="list entries")
 
 _tokens = itertools.count(1)
 
@@ -78,8 +80,8 @@ class Scene:
         await self.db.write(STAMP, (self.existing[0], self.token(unit)))
 
     async def prepare(self) -> None:
-        """A row to change, and a connection that is warm and well."""
-        self.existing.append(await insert(self.db))
+        """Rows to read, one to change, and a connection that is warm and well."""
+        self.existing += [await insert(self.db) for _ in range(3)]
 
     async def run(self, shape: Shape) -> None:
         try:
@@ -125,8 +127,8 @@ async def empty(scene: Scene) -> None:
 
 async def reads_only(scene: Scene) -> None:
     async with scene.unit():
-        await scene.db.fetch(KEYS)
-        await scene.db.fetch(KEYS)
+        await scene.db.fetch(SOME)
+        await scene.db.fetch(SOME)
 
 
 async def one_write(scene: Scene) -> None:
@@ -137,7 +139,7 @@ async def one_write(scene: Scene) -> None:
 async def several_writes(scene: Scene) -> None:
     async with scene.unit() as uow:
         await scene.insert(uow)
-        await scene.db.fetch(KEYS)
+        await scene.db.fetch(SOME)
         await scene.stamp(uow)
         await scene.db.execute(INSERT_SILENTLY, (scene.key(uow), "x"))
 
@@ -244,7 +246,7 @@ async def independent(scene: Scene) -> None:
 
 
 async def lone_read(scene: Scene) -> None:
-    await scene.db.fetch(KEYS)
+    await scene.db.fetch(SOME)
 
 
 async def lone_insert(scene: Scene) -> None:
@@ -277,7 +279,7 @@ async def copy(scene: Scene) -> None:
 
 
 async def stream(scene: Scene) -> None:
-    async with scene.db.cursor(KEYS, batch=1) as batches:
+    async with scene.db.cursor(SOME, batch=2) as batches:
         async for _ in batches:
             pass
 
@@ -285,7 +287,7 @@ async def stream(scene: Scene) -> None:
 async def stream_inside(scene: Scene) -> None:
     async with scene.unit() as uow:
         await scene.insert(uow)
-        async with scene.db.cursor(KEYS, batch=1) as batches:
+        async with scene.db.cursor(SOME, batch=2) as batches:
             async for _ in batches:
                 pass
         await scene.insert(uow)

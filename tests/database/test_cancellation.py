@@ -59,7 +59,7 @@ async def schedules(
         scene = Scene(db)
         await scene.prepare()
         if cold:
-            await db.engine.dispose()
+            await db.dispose()
         steps = Steps(at, timing)
         outer: BaseException | None = None
         try:

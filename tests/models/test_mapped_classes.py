@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from uuid_utils.compat import uuid7
 
+from tests.models.projects import registry_of
 from timber.errors import ConfigurationError
 from timber.models import ModelRegistry
 from timber.models.declarative import Owner, SoftDelete, Timestamps, Version
@@ -185,6 +187,35 @@ class Untyped(Other):
     session_id: Mapped[UUID] = mapped_column(sa.ForeignKey("sessions.id"))
 
 
+class Unsearchable(Other):
+    __tablename__ = "unsearchable"
+    __timber__ = {"features": {"search": {"weights": {"text": "A"}}}}  # noqa: RUF012
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+
+
+class Searchable(Other):
+    __tablename__ = "searchable"
+    __timber__ = Unsearchable.__timber__
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str]
+    search_vector: Mapped[Any] = mapped_column(
+        postgresql.TSVECTOR, sa.Computed("to_tsvector('simple', text)", persisted=True)
+    )
+
+
+def test_a_class_that_is_searched_brings_its_own_column() -> None:
+    registry = ModelRegistry(classes=[Searchable], built_in=False)
+    assert registry.model_config("Searchable").column("search_vector").hidden
+    assert registry.functions() == ()
+    assert set(registry.read_dto("Searchable").model_fields) == {"id", "text"}
+
+
+def test_a_mapped_class_is_not_extended_from_outside(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="2:20: Bill is a mapped class"):
+        registry_of(tmp_path, "models: [{extends: Bill}]", classes=[Bill, BillRow, Label])
+
+
 class Odd(Other):
     __tablename__ = "odd"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -200,6 +231,7 @@ class Odd(Other):
         (Misspelt, "Misspelt: unknown key 'featurs' in __timber__"),
         (Touched, "Touched.at: onupdate runs in SQLAlchemy's ORM only"),
         (Untyped, "Untyped.session_id has no type of its own"),
+        (Unsearchable, "Unsearchable: search needs a column search_vector of type TSVECTOR"),
         (Odd, "Odd.range: Timber has no column type for INT4RANGE"),
     ],
 )

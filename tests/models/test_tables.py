@@ -6,8 +6,7 @@ import asyncio
 import json
 import random
 import string
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.pool import NullPool
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from tests.models.every_type import LENIENT, MODEL, TYPES, VALUES, plain
 from tests.models.projects import registry_of
+from tests.models.tables import created, insert, new_row, pgvector_or_skip
 from tests.models.test_dtos import INVOICE
 from tests.models.test_mapped_classes import Bill, BillRow, Label
 from timber.models import ModelRegistry
@@ -49,32 +48,6 @@ RESERVED = """
     features:
       search: {weights: {user: A, payload: B}, column: words}
 """
-
-
-@asynccontextmanager
-async def created(url: str, registry: ModelRegistry) -> AsyncGenerator[AsyncEngine]:
-    engine = create_async_engine(
-        url.replace("postgresql://", "postgresql+asyncpg://"), poolclass=NullPool
-    )
-    try:
-        async with engine.begin() as connection:
-            await connection.run_sync(registry.metadata.create_all)
-        yield engine
-    finally:
-        await engine.dispose()
-
-
-async def insert(engine: AsyncEngine, table: sa.Table, values: Mapping[str, Any]) -> sa.Row[Any]:
-    async with engine.begin() as connection:
-        result = await connection.execute(sa.insert(table).values(**values).returning(table))
-        return result.one()
-
-
-def new_row(registry: ModelRegistry, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as the library makes it: checked values, and defaults for the rest."""
-    made = registry.get_model(name)(**values)
-    columns = registry.table(name).c
-    return {key: value for key, value in vars(made).items() if key in columns}
 
 
 async def test_everything_is_created_once_and_dropped_whole(
@@ -249,33 +222,12 @@ async def test_the_orm_reads_and_writes_the_mapped_classes(
             assert left.scalar_one() == 0
 
 
-async def test_a_vector_is_stored_and_indexed_where_pgvector_is(
-    bare_database_url: str, tmp_path: Path
-) -> None:
-    registry = registry_of(
-        tmp_path,
-        """
-        models:
-          - name: Passage
-            table: passages
-            columns:
-              - {name: meaning, type: Vector(3)}
-            indexes:
-              - {columns: [meaning], method: hnsw, options: {m: 8}}
-        """,
-        built_in=False,
-    )
-    empty = ModelRegistry(built_in=False)
-    async with created(bare_database_url, empty) as engine, engine.connect() as connection:
-        known = await connection.execute(
-            sa.text("SELECT 1 FROM pg_available_extensions WHERE name = 'vector'")
-        )
-        if known.first() is None:
-            pytest.skip("this PostgreSQL has no pgvector")
+async def test_a_vector_is_stored_and_given_back(bare_database_url: str, tmp_path: Path) -> None:
+    await pgvector_or_skip(bare_database_url)
+    text = "models: [{name: Passage, table: passages, columns: [{name: meaning, type: Vector(3)}]}]"
+    registry = registry_of(tmp_path, text, built_in=False)
+    table = registry.table("Passage")
     async with created(bare_database_url, registry) as engine:
-        table = registry.table("Passage")
-        row = await insert(
-            engine, table, new_row(registry, "Passage", {"meaning": [1.0, 2.5, -3.0]})
-        )
-        assert row.meaning == [1.0, 2.5, -3.0]
-        assert (await insert(engine, table, new_row(registry, "Passage", {}))).meaning is None
+        for meaning in ([1.0, 2.5, -3.0], None):
+            row = await insert(engine, table, new_row(registry, "Passage", {"meaning": meaning}))
+            assert row.meaning == meaning

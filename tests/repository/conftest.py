@@ -115,9 +115,7 @@ def repository(
     db: AsyncDatabaseManager, model: str, dto: Any = None, clock: Clock | None = None
 ) -> Repository[Any]:
     """A repository of one of the models; its generated DTO where none is given."""
-    return Repository(
-        db, REGISTRY.get_model(model), dto or REGISTRY.read_dto(model), clock=clock
-    )
+    return Repository(db, REGISTRY.get_model(model), dto or REGISTRY.read_dto(model), clock=clock)
 
 
 @pytest.fixture

@@ -98,8 +98,18 @@ FOUND: list[tuple[str, Callable[[Where], Condition], set[int]]] = [
     ("not flag", lambda w: w.flag != True, {3}),  # noqa: E712
     ("day", lambda w: w.day >= date(2026, 2, 1), {3}),
     ("clock", lambda w: w.clock > time(12, 30), {3}),
-    ("moment in another zone", lambda w: w.moment == datetime.fromisoformat("2026-01-01T02:00+02:00"), {2}),
-    ("moment between", lambda w: w.moment.between(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)), {2}),
+    (
+        "moment in another zone",
+        lambda w: w.moment == datetime.fromisoformat("2026-01-01T02:00+02:00"),
+        {2},
+    ),
+    (
+        "moment between",
+        lambda w: w.moment.between(
+            datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 31, tzinfo=UTC)
+        ),
+        {2},
+    ),
     ("span", lambda w: w.span < timedelta(), {3}),
     ("code", lambda w: w.code == CODE, {2}),
     ("code in text", lambda w: w.code.in_([str(CODE)]), {2}),
@@ -271,14 +281,18 @@ async def _stream(things: Repository[ThingDTO], condition: Condition) -> None:
         pass
 
 
-@pytest.mark.parametrize("bad", ["number = 5", 5, None, True, object(), {"number": 5}, ("number", 5)])
+@pytest.mark.parametrize(
+    "bad", ["number = 5", 5, None, True, object(), {"number": 5}, ("number", 5)]
+)
 async def test_what_is_no_condition_is_refused(
     things: Repository[ThingDTO], sent: list[str], bad: object
 ) -> None:
     with pytest.raises(ValidationError, match="filters"):
         await things.find(bad)
     with pytest.raises(ValidationError, match="filters"):
-        things.where.number == 5 & bad if isinstance(bad, Condition) else (things.where.number == 5) & bad  # type: ignore[operator]
+        things.where.number == 5 & bad if isinstance(bad, Condition) else (
+            things.where.number == 5
+        ) & bad  # type: ignore[operator]
     assert sent == []
 
 

@@ -29,7 +29,7 @@ def run_demo(database_url: str, *, keep: bool, screen: Screen | None = None) -> 
     except ServiceError as error:
         screen.problem(type(error).__name__, error.message)
         return 1
-    screen.end("Every step found what it should.")
+    screen.end("Every step found what it should" + ("." if keep else "; its rows are gone again."))
     return 0
 
 
@@ -53,10 +53,8 @@ async def _run(database_url: str, screen: Screen, *, keep: bool) -> None:
 
 async def _version(timber: Timber) -> str:
     async with timber.unit_of_work(read_only=True) as uow:
-        number = await uow.session.scalar(text("SHOW server_version"))
-    where = (
-        f"from a wheel, data in {timber.settings.embedded_directory}/"
-        if (timber.settings.database_url == EMBEDDED)
-        else f"at {timber.db.target}"
-    )
-    return f"{number}, {where}"
+        number: str = await uow.session.scalar(text("SHOW server_version")) or ""
+    number = number.partition(" ")[0]  # a distribution adds its own words
+    if timber.settings.database_url == EMBEDDED:
+        return f"{number} from a wheel, in {timber.settings.embedded_directory}/"
+    return f"{number}, {timber.db.target}"

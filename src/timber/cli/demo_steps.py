@@ -71,7 +71,7 @@ class Demo:
             self._prices = read_prices()
             months = sum(map(len, self._prices.values()))
             check(months, 560, "prices in stocks.csv")
-            step.found = f"{months} months of {', '.join(self._prices)}"
+            step.found = f"{months} months, {len(self._prices)} symbols"
 
     async def _open_sessions(self) -> None:
         timber = self._timber
@@ -84,7 +84,7 @@ class Demo:
             for symbol, session in self._sessions.items():
                 found = await timber.sessions.get_user_sessions(self._user, symbol=symbol)
                 check(found, [session], f"sessions for {symbol}")
-            step.found = f"{len(self._sessions)} in one transaction, each found by its symbol"
+            step.found = f"{len(self._sessions)} in one transaction"
 
     async def _save_results(self) -> None:
         research = self._timber.research
@@ -140,7 +140,7 @@ class Demo:
             check(await timber.sessions.get_session(session.id), session, "the session")
             check(await timber.research.get_session_research(session.id), [note], "its research")
             self._saved += 1
-            step.found = "a session and its research: committed, then on_commit was called"
+            step.found = "committed, then on_commit ran"
 
     async def _fail_together(self) -> None:
         timber = self._timber
@@ -158,7 +158,7 @@ class Demo:
             check(uow.outcome, "rolled_back", "its outcome")
             check(await timber.sessions.get_session(key), None, "the session")
             check(await self._counts(), before, "rows before and after")
-            step.found = "rolled back: no session, no research, nothing left"
+            step.found = "rolled back, nothing is left"
 
     async def _counts(self) -> tuple[int, int]:
         return (
@@ -178,7 +178,7 @@ class Demo:
                     seen.id, metadata={"rating": "sell"}, expected_version=seen.version
                 )
             except StaleDataError as error:
-                step.found = "the second writer is told:"
+                step.found = "the second writer is told"
                 step.note(f"StaleDataError: {error.message}", style="yellow")
             else:
                 raise CheckFailedError("The second update from the same version went through.")
@@ -201,11 +201,11 @@ class Demo:
             returns = sum(len(prices) - 1 for prices in self._prices.values())
             check(len(items), returns, "rows on all pages")
             check(len({item.id for item in items}), returns, "different rows on all pages")
-            step.found = f"{returns} rows on {pages} pages, none twice, none missing"
+            step.found = f"{returns} rows on {pages} pages, each once"
 
     async def _explain(self) -> None:
         timber = self._timber
-        with self._screen.step("EXPLAIN") as step:
+        with self._screen.step("Explain the query plan") as step:
             async with timber.unit_of_work() as uow:
                 # A table that was filled a moment ago has no statistics yet.
                 await uow.session.execute(text("ANALYZE research_data"))
@@ -218,7 +218,7 @@ class Demo:
             )
             plan = await timber.db.explain(newest)
             check(plan.indexes, [_INDEX], "the indexes of the plan")
-            step.found = "the newest 20 of a user come by an index:"
+            step.found = "a user's newest 20 by an index"
             for line in str(plan).splitlines():
                 step.note(line)
 
@@ -249,12 +249,10 @@ class Demo:
                     ]
                 )
             check(len(rows), len(self._prices), "symbols read back")
-            step.found = (
-                f"{len(stored)} rows streamed by a cursor on the server, equal to the file's"
-            )
-        headings = ("Months", "First", "Last", "A year", "Volatility", "Best month", "Worst month")
+            step.found = f"{len(stored)} rows streamed, as in the file"
+        headings = ("Months", "First $", "Last $", "Per year", "Volatility", "Best", "Worst")
         self._screen.table(
-            "What PostgreSQL holds now",
+            "Monthly returns, as PostgreSQL holds them",
             {"Symbol": "left", **dict.fromkeys(headings, "right")},
             rows,
         )

@@ -13,7 +13,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-_WIDTH = 96
+_WIDTH = 88
+_TITLE = 30
 
 
 class Step:
@@ -35,6 +36,8 @@ class Screen:
         self._console = console or Console(highlight=False)
         self._width = min(self._console.width, _WIDTH)
         self._began = time.perf_counter()
+        utf8 = self._console.encoding.lower().startswith("utf")
+        self._done, self._failed, self._spinner = ("✓", "✗", "dots") if utf8 else ("+", "x", "line")
 
     def title(self, text: str, below: str) -> None:
         """The head of it all."""
@@ -48,7 +51,9 @@ class Screen:
         began = time.perf_counter()
         done = False
         try:
-            with self._console.status(f" {title} ...", spinner="dots", spinner_style="green"):
+            with self._console.status(
+                f" {title} ...", spinner=self._spinner, spinner_style="green"
+            ):
                 yield step
             done = True
         finally:
@@ -85,22 +90,30 @@ class Screen:
     def end(self, text: str) -> None:
         """The last line."""
         seconds = time.perf_counter() - self._began
-        self._console.print(
-            Text.assemble(("✓ ", "bold green"), (text, "bold"), f" {seconds:.2f} s in all")
+        line = Text.assemble(
+            (f"{self._done} ", "bold green"), (f"Done in {seconds:.2f} s. ", "bold"), text
         )
+        self._console.print(line, width=self._width)
 
     def _line(self, step: Step, title: str, seconds: float, *, done: bool) -> None:
         grid = Table.grid(padding=(0, 1), expand=False)
         grid.width = self._width
         grid.add_column(width=1)
+        grid.add_column(width=_TITLE)
         grid.add_column(ratio=1)
         grid.add_column(width=9, justify="right")
-        mark = Text("✓", style="bold green") if done else Text("✗", style="bold red")
-        words = Text.assemble((title, "bold"), "  ", (step.found, "cyan"))
-        grid.add_row(mark, words, Text(_duration(seconds), style="dim"))
-        for line in step.below:
-            grid.add_row("", line, "")
+        mark = (
+            Text(self._done, style="bold green") if done else Text(self._failed, style="bold red")
+        )
+        grid.add_row(
+            mark,
+            Text(title, style="bold"),
+            Text(step.found, style="cyan"),
+            Text(_duration(seconds), style="dim"),
+        )
         self._console.print(grid)
+        for line in step.below:
+            self._console.print(Padding(line, (0, 0, 0, 2), expand=False), width=self._width)
 
 
 def _duration(seconds: float) -> str:

@@ -27,6 +27,7 @@ from timber.errors import PoolTimeoutError, UnavailableError
 
 if TYPE_CHECKING:
     import asyncpg
+    from sqlalchemy.engine import Engine
     from sqlalchemy.ext.asyncio import AsyncConnection
     from sqlalchemy.pool import Pool, PoolProxiedConnection
 
@@ -101,11 +102,16 @@ def _refuse(place: asyncio.Future[None], seconds: float) -> None:
 class Link:
     """One pooled connection: the driver's, SQLAlchemy's adapter around it, and what is known of its server process."""
 
-    __slots__ = ("adapter", "backend", "driver", "fairy", "gate", "idle_since")
+    __slots__ = ("adapter", "backend", "driver", "fairy", "gate", "idle_since", "pool")
 
     def __init__(
-        self, driver: asyncpg.Connection, fairy: PoolProxiedConnection, backend: Backend
+        self,
+        driver: asyncpg.Connection,
+        fairy: PoolProxiedConnection,
+        pool: Pool,
+        backend: Backend,
     ) -> None:
+        self.pool = pool
         self.driver = driver
         self.adapter: Any = fairy.dbapi_connection
         self.fairy = fairy
@@ -124,7 +130,7 @@ class Connections:
 
     def __init__(
         self,
-        pool: Pool,
+        engine: Engine,
         *,
         target: str,
         timeout: float,
@@ -134,9 +140,9 @@ class Connections:
         places: int | None,
         reserve: int,
     ) -> None:
-        self._pool = pool
-        self._queue = pool if isinstance(pool, AsyncAdaptedQueuePool) else None
-        self._direct = self._queue if not pool._pre_ping else None
+        self._engine = engine
+        self._is_queue = isinstance(engine.pool, AsyncAdaptedQueuePool)
+        self._is_direct = self._is_queue and not engine.pool._pre_ping
         self._target = target
         self._timeout = timeout
         self._ping_after = ping_after
@@ -189,11 +195,13 @@ class Connections:
     def release(self, link: Link) -> None:
         """Put a connection back; one that is closed or still in a transaction is thrown away instead."""
         driver = link.driver
-        if driver.is_closed() or driver.is_in_transaction() or not link.fairy.is_valid:
+        pool: Any = self._engine.pool
+        unusable = driver.is_closed() or driver.is_in_transaction() or not link.fairy.is_valid
+        if unusable or link.pool is not pool:  # or the engine was disposed of meanwhile
             self.discard(link)
             return
         link.idle_since = time.monotonic()
-        if self._queue is not None and self._queue.checkedin() < self._queue.size():
+        if self._is_queue and pool.checkedin() < pool.size():
             link.fairy.close()
         else:
             self._close_gently(link)
@@ -236,8 +244,8 @@ class Connections:
             await asyncio.wait(self._closing)
 
     async def _checkout(self) -> Link:
-        pool = self._pool
-        if self._direct is not None and self._direct.checkedin():
+        pool: Any = self._engine.pool  # another one after each dispose()
+        if self._is_direct and pool.checkedin():
             try:
                 fairy = pool.connect()
             except MissingGreenlet:  # it has to be connected anew
@@ -261,7 +269,7 @@ class Connections:
             fairy.invalidate()
             raise
         backend = Backend(row["pid"], row["started"], row["wal_reset"])
-        link = Link(driver, fairy, backend)
+        link = Link(driver, fairy, self._engine.pool, backend)
         link.idle_since = time.monotonic()
         fairy.info[_INFO_KEY] = link
         logger.debug("Connected to %s as server process %d.", self._target, backend.pid)

@@ -12,7 +12,7 @@ from timber.context import remaining
 from timber.database.door import Door
 from timber.database.errors import FOREIGN, translate
 from timber.database.shield import Shield
-from timber.errors import UnavailableError
+from timber.errors import PoolTimeoutError, ServiceError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -83,8 +83,8 @@ class Core:
         shield = Shield(lambda: remaining(self.settings.resolve_timeout), task.cancel)
         try:
             answer = await shield.run(_result(task))
-        except (TimeoutError, UnavailableError):
-            logger.warning("What became of a transaction could not be found out in time.")
+        except (TimeoutError, ServiceError) as error:
+            logger.warning("What became of a transaction was not found out: %s", type(error).__name__)
             return None, shield.cancelled
         return answer, shield.cancelled
 
@@ -92,7 +92,7 @@ class Core:
         while True:
             try:
                 link = await self.connections.acquire()
-            except UnavailableError:
+            except (UnavailableError, PoolTimeoutError):
                 if self.connections.cut:
                     raise
                 await asyncio.sleep(_RECONNECT_SECONDS)

@@ -9,6 +9,7 @@ import asyncpg
 import orjson
 import sqlalchemy.exc
 import sqlalchemy.orm.exc
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
 from timber.errors import (
     ConfigurationError,
@@ -33,6 +34,7 @@ FOREIGN = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     sqlalchemy.exc.SQLAlchemyError,
+    AsyncAdapt_asyncpg_dbapi.Error,  # of a pool that is called without its engine
     OSError,
     EOFError,
 )

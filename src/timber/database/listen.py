@@ -40,18 +40,31 @@ _PROBE = Statement("SELECT pg_notify($1, '')", label="probe")
 class Watch:
     """What one watcher hears of one key on one channel. It is set at first, since there may be something to read already."""
 
-    __slots__ = ("_heard", "_key", "_listener", "is_closed")
+    __slots__ = ("_heard", "_key", "_listener", "_over")
 
     def __init__(self, listener: Listener, key: _Heard) -> None:
         self._listener = listener
         self._key = key
         self._heard = asyncio.Event()
         self._heard.set()
-        self.is_closed = False
+        self._over = asyncio.Event()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the watch is over."""
+        return self._over.is_set()
 
     async def wait(self) -> None:
         """Wait until something was heard or may have been missed, or the watch is over."""
         await self._heard.wait()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait so long, or until the watch is over."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._over.wait()
+        except TimeoutError:
+            pass
 
     def stir(self) -> None:
         """Have the next :meth:`wait` return at once."""
@@ -64,7 +77,7 @@ class Watch:
 
     def close(self) -> None:
         """Watch no longer; whoever waits goes on."""
-        self.is_closed = True
+        self._over.set()
         self._heard.set()
         self._listener.forget(self._key, self)
 

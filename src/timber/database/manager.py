@@ -25,6 +25,7 @@ from timber.database.listen import Listener
 from timber.database.lone import LoneStatements
 from timber.database.monitoring import Moments, Monitor, Plan, PoolStatus
 from timber.database.retry import retrying
+from timber.database.schema_lock import schema_transaction
 from timber.database.sessions import TRANSACTION
 from timber.database.statements import Statement, compile_statement
 from timber.database.transaction import Isolation, TransactionOptions
@@ -90,7 +91,7 @@ class AsyncDatabaseManager:
             settings=settings,
             target=self._target,
             connections=Connections(
-                engine.sync_engine.pool,
+                engine.sync_engine,
                 target=self._target,
                 timeout=settings.pool_timeout,
                 ping_after=settings.ping_after,
@@ -323,7 +324,10 @@ class AsyncDatabaseManager:
     # Tables, health and plans
 
     async def create_all_tables(self, base: Any = None) -> None:
-        """Create the tables of ``base`` (a declarative base or MetaData; by default all models) that do not exist yet."""
+        """Create the tables of ``base`` (a declarative base or MetaData; by default all models) that do not exist yet.
+
+        Several processes may do so at once: one creates them while the others wait.
+        """
         await self._with_metadata(base, "create_all")
 
     async def drop_all_tables(self, base: Any = None) -> None:
@@ -335,7 +339,7 @@ class AsyncDatabaseManager:
         if metadata is None:
             raise UsageError("Which tables? Pass a declarative base or a MetaData.")
         try:
-            async with self.engine.begin() as connection:
+            async with schema_transaction(self.engine, target=self._target) as connection:
                 await connection.run_sync(getattr(metadata, action))
         except FOREIGN as error:
             raise translate(error, self._target) from error

@@ -43,8 +43,14 @@ def outcome_of(error: BaseException | None) -> Outcome | None:
         )
         if found is not None:
             return found
-        error = error.__cause__
+        error = error.__cause__ or _cut_off_by(error)
     return None
+
+
+def _cut_off_by(error: BaseException) -> BaseException | None:
+    """The cancellation that a timeout was made of; ``anyio.fail_after`` leaves it in the context only."""
+    cancelled = error.__context__ if isinstance(error, TimeoutError) else None
+    return cancelled if isinstance(cancelled, asyncio.CancelledError) else None
 
 
 class Backend(NamedTuple):

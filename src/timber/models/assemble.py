@@ -165,6 +165,10 @@ def _add(
     assembly: Assembly, model: Assembled, declared: Declared, known: Mapping[str, Mixin]
 ) -> None:
     config = declared.config
+    if model.declared.mapped is not None and declared is not model.declared:
+        message = f"{config.extends} is a mapped class: what is to be added belongs there"
+        assembly.errors.append(declared.error(message, "extends"))
+        return
     model.gaps |= declared.gaps
     for position, column in enumerate(config.columns):
         _add_column(assembly, model, column, Place(declared, ("columns", position)))
@@ -253,21 +257,38 @@ def _complete(assembly: Assembly, model: Assembled, search_language: str) -> Non
         model.features = model.features.model_copy(
             update={"search": search.model_copy(update={"language": language})}
         )
-        place = model.place("features", "search")
-        hidden = ColumnConfig(name=search.column, type=ColumnType(SEARCH_VECTOR), hidden=True)
-        _add_column(assembly, model, hidden, place)
-        model.indexes.append(IndexConfig(columns=(IndexColumn(name=search.column),), method="gin"))
+        column = ColumnConfig(name=search.column, type=ColumnType(SEARCH_VECTOR), hidden=True)
+        index = IndexConfig(columns=(IndexColumn(name=search.column),), method="gin")
+        _add_hidden(assembly, model, "search", column, index)
     feed = model.features.feed
     by = None if feed is None else feed.by or model.owner
     if feed is not None and by is not None:
         # Neither ids nor times follow the order of commits, and xmin changes with every update of the row.
-        hidden = ColumnConfig(
+        column = ColumnConfig(
             name=feed.column,
             type=ColumnType("BigInteger"),
             nullable=False,
             server_default=TRANSACTION_ID,
             hidden=True,
         )
-        _add_column(assembly, model, hidden, model.place("features", "feed"))
-        columns = tuple(IndexColumn(name=name) for name in (by, feed.column))
-        model.indexes.append(IndexConfig(columns=columns))
+        keys = [name for name, other in model.columns.items() if other.primary_key]
+        columns = tuple(IndexColumn(name=name) for name in (by, feed.column, *keys))
+        _add_hidden(assembly, model, "feed", column, IndexConfig(columns=columns))
+
+
+def _add_hidden(
+    assembly: Assembly, model: Assembled, feature: str, column: ColumnConfig, index: IndexConfig
+) -> None:
+    """The column that a feature needs; a mapped class must have brought it along."""
+    place = model.place("features", feature)
+    if model.declared.mapped is None:
+        _add_column(assembly, model, column, place)
+        model.indexes.append(index)
+        return
+    theirs = model.columns.get(column.name)
+    if theirs is None or theirs.type != column.type:
+        kind = "TSVECTOR" if column.type.kind == SEARCH_VECTOR else column.type
+        message = f"{feature} needs a column {column.name} of type {kind} in the table of the class"
+        assembly.errors.append(place.error(message))
+    else:
+        model.columns[column.name] = theirs.model_copy(update={"hidden": True})

@@ -60,13 +60,18 @@ def build_table(
         table.append_constraint(_constraint(constraint))
     for index in config.indexes:
         _index(table, index)
-    for needed in (function, feed_function(config)):
-        if needed is not None:
-            _create_before(table, needed)
-    trigger = feed_trigger(config)
-    if trigger is not None:
-        event.listen(table, "after_create", _ddl(trigger.create))
+    if function is not None:
+        _create_before(table, function)
+    attach_feed(config, table)
     return table
+
+
+def attach_feed(config: ModelConfig, table: sa.Table) -> None:
+    """Have the trigger of the model's feed made with its table, if it has one."""
+    function, trigger = feed_function(config), feed_trigger(config)
+    if function is not None and trigger is not None:
+        _create_before(table, function)
+        event.listen(table, "after_create", _ddl(trigger.create))
 
 
 def _column(

@@ -140,8 +140,10 @@ class PersonalDataConfig(Declaration):
 
 
 class FeedConfig(Declaration):
-    """Readers elsewhere are told of new rows, and can read them without a gap: a hidden column keeps the transaction that
-    wrote a row, and a trigger sends NOTIFY with it."""
+    """Readers elsewhere are told of new rows, and can read them without a gap.
+
+    A hidden column keeps the transaction that wrote a row, and a trigger sends NOTIFY with it.
+    """
 
     by: ColumnName | None = None
     """The column with whose rows a reader asks for; else the owner column."""

@@ -61,7 +61,7 @@ _KINDS: Final[tuple[tuple[type[Any], Callable[[Any], ColumnType]], ...]] = (
     (postgresql.TSVECTOR, _plain(SEARCH_VECTOR)),
     (Vector, lambda given: ColumnType("Vector", length=given.dimension)),
 )
-_EXTRA = frozenset({"name", "mixins", "owner", "features", "comment"})
+_EXTRA = frozenset({"name", "owner", "features", "comment"})
 
 
 def declared_class(cls: type[Any]) -> tuple[Declared, list[DeclaredAssociation]]:

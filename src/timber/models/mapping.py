@@ -44,14 +44,15 @@ def map_classes(
     for name, cls in own.items():
         config = configs[name]
         table = cls.__table__
-        properties = {
-            relation.name: _relationship(config, relation, classes, mappers.metadata)
-            for relation in relations(name)
-        }
-        options: dict[str, Any] = {}
-        if config.versioned:
-            options["version_id_col"] = table.c.version
-        mappers.map_imperatively(cls, table, properties=properties, **options)
+        properties = {}
+        for relation in relations(name):
+            options = _options(config, relation, classes, mappers.metadata)
+            # Two ways over the same reference may well be declared without back_populates.
+            others = {other.name for other in (*relations(relation.model), *relations(name))}
+            options["overlaps"] = ",".join(sorted(others))
+            properties[relation.name] = orm.relationship(classes[relation.model], **options)
+        version = table.c.version if config.versioned else None
+        mappers.map_imperatively(cls, table, properties=properties, version_id_col=version)
         if config.timestamps:
             event.listen(cls, "before_update", _touch)
 
@@ -62,18 +63,22 @@ def table_of(cls: type[Any]) -> sa.Table:
     return sa.inspect(cls).local_table if table is None else table
 
 
-def _relationship(
+def _options(
     config: ModelConfig,
     relation: Relation,
     classes: Mapping[str, type[Any]],
     metadata: sa.MetaData,
-) -> orm.RelationshipProperty[Any]:
+) -> dict[str, Any]:
     declared = config.relationship(relation.name)
     if declared is None:
         raise KeyError(relation.name)
     table, other = (table_of(classes[name]) for name in (config.name, relation.model))
     local, remote = table.c[relation.local], other.c[relation.remote]
-    options: dict[str, Any] = {"uselist": relation.many}
+    options: dict[str, Any] = {
+        "uselist": relation.many,
+        "back_populates": declared.back_populates,
+        "lazy": "raise",
+    }
     if relation.link is not None:
         link = metadata.tables[relation.link.table]
         near, far = link.c[relation.link.near], link.c[relation.link.far]
@@ -101,12 +106,7 @@ def _relationship(
         ]
     if declared.cascade is not None:
         options["cascade"] = declared.cascade
-    return orm.relationship(
-        classes[relation.model],
-        back_populates=declared.back_populates,
-        lazy="raise",
-        **options,
-    )
+    return options
 
 
 def _on_delete(column: sa.Column[Any]) -> str | None:

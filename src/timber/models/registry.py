@@ -12,7 +12,13 @@ from timber.models.assemble import assemble
 from timber.models.column_types import nearest
 from timber.models.dto_check import check_dto
 from timber.models.dtos import create_dto, read_dto, update_dto
-from timber.models.factory import build_association, build_table, create_extensions, new_metadata
+from timber.models.factory import (
+    attach_feed,
+    build_association,
+    build_table,
+    create_extensions,
+    new_metadata,
+)
 from timber.models.feed_ddl import SQLTrigger, feed_function, feed_trigger
 from timber.models.fingerprint import fingerprint, written_for
 from timber.models.loader import Declarations, Declared, files_in, load_files, raise_together
@@ -83,6 +89,7 @@ class ModelRegistry:
         self._relations = {name: self._relations_of(name) for name in self._configs}
         self._dtos: dict[tuple[str, str], type[Any]] = {}
         self._classes: dict[str, type[Any]] = {}
+        self._own = [name for name, m in assembly.models.items() if m.declared.mapped is None]
         self.metadata = new_metadata()
         self._build({name: model.declared.mapped for name, model in assembly.models.items()})
 
@@ -104,7 +111,7 @@ class ModelRegistry:
             else:
                 # The class keeps its own table; this metadata needs one too, to be created and migrated with the rest.
                 cls.__table__ = table_of(cls)
-                cls.__table__.to_metadata(self.metadata)
+                attach_feed(config, cls.__table__.to_metadata(self.metadata))
                 cls.__model_config__ = config
             self._classes[name] = cls
         for association in self._associations.values():
@@ -190,8 +197,9 @@ class ModelRegistry:
 
     def functions(self) -> tuple[SQLFunction, ...]:
         """The SQL functions that the tables need; each is created with its table."""
-        configs = self._configs.values()
-        made = [make(config) for config in configs for make in (search_function, feed_function)]
+        made = [feed_function(config) for config in self._configs.values()]
+        # The search column of a mapped class is computed as the class says.
+        made += [search_function(self._configs[name]) for name in self._own]
         return tuple(function for function in made if function is not None)
 
     def triggers(self) -> tuple[SQLTrigger, ...]:

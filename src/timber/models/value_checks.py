@@ -13,7 +13,6 @@ from pydantic_core import PydanticCustomError
 from timber.dto import encode_json
 from timber.errors import ValidationError
 
-
 _INFINITE = (datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC))
 
 

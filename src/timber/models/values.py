@@ -211,8 +211,8 @@ class StrictList:
     def __get_pydantic_core_schema__(
         self, source: object, handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
-        schema = handler(source)
-        return {**schema, "strict": True}
+        schema: Any = handler(source)
+        return core_schema.list_schema(schema.get("items_schema"), strict=True)
 
 
 def input_type(column_type: ColumnType) -> Any:

@@ -1,8 +1,8 @@
-"""The writing verbs of a repository that touch many rows in one statement."""
+"""The verbs of a repository that store many rows at once."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -11,199 +11,169 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from timber.database.statements import parameter
 from timber.dto import encode_json
 from timber.errors import ValidationError
-from timber.repository.writing import Writing
+from timber.repository.proving import Proving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
-    from timber.database.outcome import Check, Fetch, Verdict
     from timber.database.statements import Statement
-    from timber.repository.querying import Filters
-    from timber.repository.source import Row
+    from timber.repository.rows import Row
 
 D = TypeVar("D", bound=BaseModel)
 
-_VALUES_ROWS = 100  # rows of one VALUES list, where arrays of columns cannot be used
+_VALUES_ROWS: Final = 100  # rows of one VALUES list, where arrays of columns cannot be used
+_NOT_UNNESTED: Final = frozenset({"Array", "Vector"})
 
 
-class Bulk(Writing[D]):
-    """Writes many rows of one model at once."""
+class Bulk(Proving[D]):
+    """Stores many rows of one model at once."""
 
     async def insert_many(self, items: Iterable[object]) -> list[Any]:
         """Store many rows by COPY and give their keys in order: all of them or none.
 
         Raises:
-            ValidationError: naming each position and field that does not fit; nothing has been sent.
+            ValidationError: naming each position and field that does not fit, as ``3.title``; nothing has been sent.
+            ConflictError: a constraint of the table refused a row.
         """
-        rows = self.source.new_rows(items)
-        if not rows:
-            return []
-        names = self.source.names_of(rows)
-        table = self.source.table
-        await self.db.copy(
-            table.name,
-            names,
-            self._records(rows, names),
-            check=self._check_inserted_all(rows[0], len(rows)),
-        )
+        rows = self._rows.new_many(items)
         key = self.source.key
+        if rows and not self._can_be_copied(rows):
+            return [record[key] for record in await self._insert_returning(rows, (key,))]
+        groups = _by_columns(rows)
+        if len(groups) == 1:
+            await self._copy(*groups[0])
+        elif groups:
+            records = [self._records(group, names) for names, group in groups]
+            async with self.db.join_or_begin():
+                for (names, _), part in zip(groups, records, strict=True):
+                    await self.db.copy(self.source.table.name, names, part)
         return [row[key] for row in rows]
 
     async def insert_many_returning(self, items: Iterable[object]) -> list[D]:
-        """Store many rows in one statement and give them as stored, in order."""
-        rows = self.source.new_rows(items)
-        if not rows:
-            return []
-        names = self.source.names_of(rows)
-        if any(self.source.column(name).type.kind in ("Array", "Vector") for name in names):
-            records = await self._insert_lists(rows, names)
-        else:
-            statement = self._inserting_arrays(names)
-            values = {name: [row.get(name) for row in rows] for name in names}
-            records = await self.db.write(statement, self._bind(statement, values))
-        key = self.source.key
-        position = {row[key]: index for index, row in enumerate(rows)}
-        records = sorted(records, key=lambda record: position[record[key]])
+        """Store many rows and give them as stored, in order: all of them or none.
+
+        Raises:
+            ValidationError: naming each position and field that does not fit, as ``3.title``; nothing has been sent.
+            ConflictError: a constraint of the table refused a row.
+        """
+        rows = self._rows.new_many(items)
+        records = await self._insert_returning(rows, self._plan(self.dto).columns)
         return await self._load(self.dto, records)
 
-    async def update_where(
-        self, changes: object, *filters: object, owner: str | None = None, **equals: object
-    ) -> int:
-        """Change columns of every row that meets the filters; the number of rows changed.
+    # COPY
 
-        Raises:
-            ValidationError: no filter was given.
-        """
-        source = self.source
-        row = source.changes(changes)
-        if not row:
-            raise ValidationError.of("changes", "are empty")
-        prepared = self._some_filters(filters, equals, owner)
-        source.touch(row)
-        names = tuple(row)
-
-        def build() -> Statement:
-            table = source.table
-            values: dict[str, Any] = {
-                name: parameter(f"v_{name}", table.c[name].type) for name in names
-            }
-            if source.config.versioned:
-                values["version"] = table.c.version + sa.literal_column("1")
-            return self._compile(
-                table.update().values(values).where(*prepared.build()), "update_where"
-            )
-
-        statement = self._statement(
-            ("update_where", names, prepared.shape), build, fixed=prepared.fixed
+    def _can_be_copied(self, rows: Sequence[Row]) -> bool:
+        """Keys that PostgreSQL makes have to be asked for, and the driver has no COPY for vectors."""
+        columns = self.source.columns
+        return all(self.source.key in row for row in rows) and not any(
+            columns[name].type.kind == "Vector" for name in rows[0]
         )
-        values = {**prepared.values, **{f"v_{name}": value for name, value in row.items()}}
-        return await self.db.execute(statement, self._bind(statement, values, prefix="v_"))
 
-    async def delete_where(
-        self, *filters: object, hard: bool = False, owner: str | None = None, **equals: object
-    ) -> int:
-        """Delete every row that meets the filters; the number of rows deleted.
-
-        Raises:
-            ValidationError: no filter was given.
-        """
-        source = self.source
-        soft = source.config.soft_delete and not hard
-        prepared = self._some_filters(filters, equals, owner, include_deleted=not soft)
-
-        def build() -> Statement:
-            statement: Any = source.table.delete()
-            if soft:
-                values: dict[str, Any] = {
-                    "deleted_at": parameter("now", sa.DateTime(timezone=True))
-                }
-                if source.config.timestamps:
-                    values["updated_at"] = values["deleted_at"]
-                if source.config.versioned:
-                    values["version"] = source.table.c.version + sa.literal_column("1")
-                statement = source.table.update().values(values)
-            return self._compile(statement.where(*prepared.build()), "delete_where")
-
-        statement = self._statement(
-            ("delete_where", soft, prepared.shape), build, fixed=prepared.fixed
+    async def _copy(self, names: tuple[str, ...], rows: Sequence[Row]) -> None:
+        await self.db.copy(
+            self.source.table.name,
+            names,
+            self._records(rows, names),
+            check=self._proof_of_inserts(rows),
         )
-        values = {**prepared.values, "now": source.clock()}
-        return await self.db.execute(statement, statement.bind(values))
 
-    # Inside
-
-    def _some_filters(
-        self,
-        filters: tuple[object, ...],
-        equals: dict[str, object],
-        owner: str | None,
-        include_deleted: bool = False,
-    ) -> Filters:
-        if not filters and not equals and owner is None:
-            raise ValidationError.of(
-                "filters", "none is given: say which rows, a condition that all meet if need be"
-            )
-        return self._filters(filters, equals, owner, include_deleted)
-
-    def _records(self, rows: list[Row], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
-        """Rows as COPY takes them: JSON as text, vectors as pgvector's."""
-        columns = [
-            [row.get(name) for row in rows]
-            if (encode := self._copy_encoder(name)) is None
-            else [None if (v := row.get(name)) is None else encode(v, name) for row in rows]
-            for name in names
-        ]
+    def _records(self, rows: Sequence[Row], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        """Rows as COPY takes them, with JSON as text."""
+        json_columns = self._rows.json_columns
+        try:
+            columns = [
+                [_encoded(row[name]) for row in rows]
+                if name in json_columns
+                else [row[name] for row in rows]
+                for name in names
+            ]
+        except ValidationError as error:
+            raise self._rows.name_json_problems(rows, error) from None
         return list(zip(*columns, strict=True))
 
-    def _copy_encoder(self, name: str) -> Any:
-        column = self.source.column(name)
-        if column.is_json:
-            return encode_json
-        if column.type.kind == "Vector":
-            return lambda value, _name: value
-        return None
+    # INSERT ... RETURNING
 
-    def _check_inserted_all(self, first: Row, number: int) -> Check:
-        """Whether a lone COPY is there: it is one statement, so that the first row tells for all."""
-        check_first = self._check_inserted(first)
-
-        async def check(fetch: Fetch) -> Verdict:
-            verdict, _ = await check_first(fetch)
-            return verdict, [number]
-
-        return check
-
-    async def _insert_lists(self, rows: list[Row], names: tuple[str, ...]) -> list[Any]:
-        """Rows with array columns, which unnest() would take apart: as lists of VALUES in one transaction."""
-        records: list[Any] = []
+    async def _insert_returning(self, rows: list[Row], wanted: tuple[str, ...]) -> list[Any]:
+        """The stored rows, in the order of the given ones."""
+        if not rows:
+            return []
+        parts = [
+            (names, group[start : start + size])
+            for names, group in _by_columns(rows)
+            for size in [self._rows_at_once(names, len(group))]
+            for start in range(0, len(group), size)
+        ]
+        bound = [self._bound(names, part, wanted) for names, part in parts]
+        if len(parts) == 1:
+            statement, args = bound[0]
+            check = None
+            if all(self.source.key in row for row in rows):
+                check = self._proof_of_inserts(rows)
+            return self._in_order(rows, await self.db.write(statement, args, check=check))
+        stored: list[Any] = []
+        given: list[Row] = []
         async with self.db.join_or_begin():
-            for start in range(0, len(rows), _VALUES_ROWS):
-                part = rows[start : start + _VALUES_ROWS]
-                statement = self._inserting_values(names, len(part))
-                values = {
-                    f"{name}_{index}": row.get(name)
-                    for index, row in enumerate(part)
-                    for name in names
-                }
-                records += await self.db.write(statement, self._bind(statement, values))
-        return records
+            for (_, part), (statement, args) in zip(parts, bound, strict=True):
+                stored += self._in_order(part, await self.db.write(statement, args))
+                given += part
+        places = {id(row): index for index, row in enumerate(rows)}
+        found: list[Any] = [None] * len(rows)
+        for row, record in zip(given, stored, strict=True):
+            found[places[id(row)]] = record
+        return found
 
-    def _inserting_arrays(self, names: tuple[str, ...]) -> Statement:
+    def _in_order(self, rows: Sequence[Row], records: Sequence[Any]) -> list[Any]:
+        key = self.source.key
+        if key in rows[0]:
+            found = {record[key]: record for record in records}
+            return [found[row[key]] for row in rows]
+        # Numbers are handed out in the order of the rows; RETURNING promises no order of its own.
+        return sorted(records, key=lambda record: record[key])
+
+    def _rows_at_once(self, names: tuple[str, ...], number: int) -> int:
+        return _VALUES_ROWS if self._has_lists(names) else number
+
+    def _has_lists(self, names: tuple[str, ...]) -> bool:
+        """Whether there are columns that unnest() would take apart."""
+        return any(self.source.columns[name].type.kind in _NOT_UNNESTED for name in names)
+
+    def _bound(
+        self, names: tuple[str, ...], rows: Sequence[Row], wanted: tuple[str, ...]
+    ) -> tuple[Statement, list[Any]]:
+        if self._has_lists(names):
+            statement = self._inserting_values(names, len(rows), wanted)
+            values = {
+                f"{name}_{index}": row[name] for index, row in enumerate(rows) for name in names
+            }
+        else:
+            statement = self._inserting_arrays(names, wanted)
+            values = {name: [row[name] for row in rows] for name in names}
+        try:
+            return statement, statement.bind(values)
+        except ValidationError as error:
+            raise self._rows.name_json_problems(rows, error) from None
+
+    def _inserting_arrays(self, names: tuple[str, ...], wanted: tuple[str, ...]) -> Statement:
         def build() -> Statement:
             table = self.source.table
-            arrays = [parameter(name, ARRAY(table.c[name].type)) for name in names]
+            arrays = [parameter(name, ARRAY(table.c[name].type, dimensions=1)) for name in names]
             columns = [sa.column(name, table.c[name].type) for name in names]
-            rows = sa.func.unnest(*arrays).table_valued(*columns).render_derived(name="rows")
-            statement = (
-                table.insert()
-                .from_select(list(names), sa.select(*(rows.c[name] for name in names)))
-                .returning(*self._returned())
+            rows = (
+                sa.func.unnest(*arrays)
+                .table_valued(*columns, with_ordinality="position")
+                .render_derived(name="rows")
             )
-            return self._compile(statement, "insert_many")
+            chosen = sa.select(*(rows.c[name] for name in names)).order_by(rows.c.position)
+            return self._compile(
+                table.insert().from_select(list(names), chosen).returning(*self._wanted(wanted)),
+                "insert_many",
+            )
 
-        return self._statement(("insert_arrays", names), build)
+        return self._statement(("insert_arrays", names, wanted), build)
 
-    def _inserting_values(self, names: tuple[str, ...], number: int) -> Statement:
+    def _inserting_values(
+        self, names: tuple[str, ...], number: int, wanted: tuple[str, ...]
+    ) -> Statement:
         def build() -> Statement:
             table = self.source.table
             lists = [
@@ -211,12 +181,23 @@ class Bulk(Writing[D]):
                 for index in range(number)
             ]
             return self._compile(
-                table.insert().values(lists).returning(*self._returned()), "insert_many"
+                table.insert().values(lists).returning(*self._wanted(wanted)), "insert_many"
             )
 
-        return self._statement(("insert_values", names, number), build)
+        return self._statement(("insert_values", names, number, wanted), build)
 
-    def _returned(self) -> list[Any]:
-        """The columns of the DTO, and the key to sort by."""
-        wanted = dict.fromkeys((*self._plan(self.dto).columns, self.source.key))
-        return [self.source.table.c[name] for name in wanted]
+    def _wanted(self, names: tuple[str, ...]) -> list[Any]:
+        """The columns asked for, and the key to sort by."""
+        return [self.source.table.c[name] for name in dict.fromkeys((*names, self.source.key))]
+
+
+def _by_columns(rows: Sequence[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
+    """Rows by the columns that they have; PostgreSQL makes those that are left out."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row), []).append(row)
+    return list(groups.items())
+
+
+def _encoded(value: Any) -> str | None:
+    return None if value is None else encode_json(value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -10,12 +10,14 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from timber.database.statements import parameter
 from timber.errors import ValidationError
+from timber.repository.conditions import Condition
 from timber.repository.source import check_text
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
 
     from timber.models.config import ColumnConfig
+    from timber.repository.conditions import Binder
     from timber.repository.source import Source
 
 Operator = Literal[
@@ -39,6 +41,7 @@ Kind = str
 
 Element = Any  # sqlalchemy.ColumnElement[Any]: the operators below make many kinds of it
 
+_SIMPLE: Final = frozenset({"eq", "ne", "lt", "lte", "gt", "gte"})
 _NULLS: Final = frozenset({"is_null", "not_null"})
 _ORDERED: Final = frozenset({"lt", "lte", "gt", "gte", "between"})
 _ANY: Final = _NULLS | _ORDERED | {"eq", "ne", "in", "not_in"}
@@ -54,6 +57,40 @@ _OPERATORS: Final[dict[str, frozenset[str]]] = {
 }
 """The operators of each kind of column; those of the others are :data:`_ANY`."""
 
+
+class Comparison(Condition):
+    """One field, or a path inside a JSON field, held against a value."""
+
+    __slots__ = ("field", "operator", "path", "value")
+
+    def __init__(
+        self,
+        field: str,
+        operator: Operator,
+        value: object = None,
+        path: tuple[str | int, ...] = (),
+    ) -> None:
+        if value is None and operator in ("eq", "ne"):
+            operator = "is_null" if operator == "eq" else "not_null"
+        self.field = field
+        self.operator: Operator = operator
+        self.value = value
+        self.path = path
+
+    def collect(self, source: Source, binder: Binder) -> Hashable:
+        kind = _collect(source, binder.add, self)
+        return (self.field, self.operator, kind)
+
+    def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
+        # Only the kind of a value decides about the text; it is part of the shape.
+        kind = _collect(source, _ignore, self)
+        return _build(source.table.c[self.field], self.operator, kind, names)
+
+
+def _ignore(value: object) -> None:
+    pass
+
+
 _JSON: Final[Any] = JSONB(none_as_null=False)
 _JSON_TYPES: Final = {
     dict: "object",
@@ -65,45 +102,31 @@ _JSON_TYPES: Final = {
 }
 
 
-def collect_value(
-    source: Source,
-    add: Callable[[object], None],
-    field: str,
-    operator: Operator,
-    value: Any,
-    path: tuple[str | int, ...],
-) -> Kind:
+def _collect(source: Source, add: Callable[[object], None], what: Comparison) -> Kind:
     """Check what a comparison says, and hand on the values of its parameters.
 
     Raises:
         ValidationError: naming the field.
     """
+    field, operator, value = what.field, what.operator, what.value
     column = source.column(field)
     kind = ""
-    if path:
-        if operator == "contains" and all(isinstance(key, str) for key in path):
+    if what.path:
+        if operator == "contains" and all(isinstance(key, str) for key in what.path):
             # What contains it below the path contains it as a whole, which an index on the column can find.
-            for key in reversed(path):
+            for key in reversed(what.path):
                 value = {_key(field, key): value}
         else:
             _require_paths(column)
-            add([_key(field, key) for key in path])
+            add([_key(field, key) for key in what.path])
             kind = "path"
     if not kind and operator not in _OPERATORS.get(column.type.kind, _ANY):
         raise ValidationError.of(field, f"is {column.type}, which has no {operator}")
-    if operator in ("eq", "ne", "lt", "lte", "gt", "gte"):
-        add(_value(source, field, operator, value, kind))
-    elif operator in ("in", "not_in"):
-        add([_value(source, field, operator, item, kind) for item in _listed(field, value)])
-    elif operator == "between":
-        if not isinstance(value, tuple | list) or len(value) != 2:
-            raise ValidationError.of(field, "between takes a lower and an upper value")
-        for bound in value:
-            add(_value(source, field, operator, bound, kind))
-    elif operator == "contains":
-        add(_contained(source, column, value, kind))
-    elif operator in ("like", "ilike"):
-        add(_pattern(field, value))
+    if operator in _SIMPLE:
+        add(_value(source, what, value, kind))
+    elif operator not in _NULLS:
+        for part in _COLLECTORS[operator](source, what, value, kind):
+            add(part)
     return _json_kind(field, operator, value) if kind and operator in _ORDERED else kind
 
 
@@ -120,29 +143,49 @@ def _key(field: str, key: object) -> str:
     return check_text(field, key)
 
 
-def _value(source: Source, field: str, operator: str, value: object, kind: Kind) -> Any:
+def _value(source: Source, what: Comparison, value: object, kind: Kind) -> Any:
     if value is None:
-        raise ValidationError.of(field, f"{operator} cannot compare with None; use is_null()")
-    return source.check_json(field, value) if kind else source.check(field, value)
+        raise ValidationError.of(
+            what.field, f"{what.operator} cannot compare with None; use is_null()"
+        )
+    return source.check_json(what.field, value) if kind else source.check(what.field, value)
 
 
-def _listed(field: str, values: object) -> Iterable[object]:
+def _listed(source: Source, what: Comparison, values: object, kind: Kind) -> Iterable[Any]:
     if isinstance(values, str | bytes | Mapping) or not isinstance(values, Iterable):
-        raise ValidationError.of(field, "in takes a list of values")
-    return values
+        raise ValidationError.of(what.field, f"{what.operator} takes a list of values")
+    yield [_value(source, what, value, kind) for value in values]
 
 
-def _contained(source: Source, column: ColumnConfig, value: object, kind: Kind) -> Any:
-    if kind or column.is_json:
-        return source.check_json(column.name, value)
-    return _value(source, column.name, "contains", value, kind)
+def _bounds(source: Source, what: Comparison, values: object, kind: Kind) -> Iterable[Any]:
+    if not isinstance(values, tuple | list) or len(values) != 2:
+        raise ValidationError.of(what.field, "between takes a lower and an upper value")
+    for value in values:
+        yield _value(source, what, value, kind)
 
 
-def _pattern(field: str, value: object) -> str:
-    pattern = check_text(field, value)
+def _contained(source: Source, what: Comparison, value: object, kind: Kind) -> Iterable[Any]:
+    if kind or source.column(what.field).is_json:
+        yield source.check_json(what.field, value)  # None is a null inside JSON
+    else:
+        yield _value(source, what, value, kind)
+
+
+def _pattern(_source: Source, what: Comparison, value: object, _kind: Kind) -> Iterable[str]:
+    pattern = check_text(what.field, value)
     if (len(pattern) - len(pattern.rstrip("\\"))) % 2:
-        raise ValidationError.of(field, "a pattern cannot end with its escape character \\")
-    return pattern
+        raise ValidationError.of(what.field, "a pattern cannot end with its escape character \\")
+    yield pattern
+
+
+_COLLECTORS: Final[dict[Operator, Callable[[Source, Comparison, Any, Kind], Iterable[Any]]]] = {
+    "in": _listed,
+    "not_in": _listed,
+    "between": _bounds,
+    "contains": _contained,
+    "like": _pattern,
+    "ilike": _pattern,
+}
 
 
 def _json_kind(field: str, operator: str, value: Any) -> Kind:
@@ -156,10 +199,10 @@ def _json_kind(field: str, operator: str, value: Any) -> Kind:
     return f"path:{kinds.pop()}"
 
 
-def build_comparison(
+def _build(
     column: ColumnElement[Any], operator: Operator, kind: Kind, names: Callable[[], str]
 ) -> ColumnElement[Any]:
-    """The comparison in SQL, with parameters in the order of :func:`collect_value`."""
+    """The comparison in SQL, with parameters in the order of :func:`_collect`."""
     left: Element = column
     type_: Any = column.type
     if isinstance(type_, sa.JSON):  # of its own the type json has no operators
@@ -203,4 +246,3 @@ _BUILDERS: Final[dict[Operator, Callable[[Element, _Value, Any], Element]]] = {
     "is_null": lambda left, *_: left.is_(None),
     "not_null": lambda left, *_: left.is_not(None),
 }
-

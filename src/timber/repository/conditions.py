@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import sqlalchemy as sa
 
 from timber.errors import UsageError, ValidationError
-from timber.repository.comparing import Operator, build_comparison, collect_value
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
@@ -103,36 +102,3 @@ class Negation(Condition):
 
     def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
         return sa.not_(self.part.build(source, names))
-
-
-class Comparison(Condition):
-    """One field, or a path inside a JSON field, held against a value."""
-
-    __slots__ = ("field", "operator", "path", "value")
-
-    def __init__(
-        self,
-        field: str,
-        operator: Operator,
-        value: object = None,
-        path: tuple[str | int, ...] = (),
-    ) -> None:
-        if value is None and operator in ("eq", "ne"):
-            operator = "is_null" if operator == "eq" else "not_null"
-        self.field = field
-        self.operator: Operator = operator
-        self.value = value
-        self.path = path
-
-    def collect(self, source: Source, binder: Binder) -> Hashable:
-        kind = collect_value(source, binder.add, self.field, self.operator, self.value, self.path)
-        return (self.field, self.operator, kind)
-
-    def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
-        # Only the kind of a value decides about the text; it is part of the shape.
-        kind = collect_value(source, _ignore, self.field, self.operator, self.value, self.path)
-        return build_comparison(source.table.c[self.field], self.operator, kind, names)
-
-
-def _ignore(value: object) -> None:
-    pass

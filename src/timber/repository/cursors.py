@@ -1,143 +1,201 @@
-"""Order of rows, and opaque cursors into it (keyset pagination)."""
+"""Opaque cursors into an ordered list (keyset pagination): where a row stands, and which way to go on from it."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from collections.abc import Callable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import orjson
 import sqlalchemy as sa
 
 from timber.database.statements import parameter
-from timber.dto import encode_json
 from timber.errors import ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from sqlalchemy.sql.elements import ColumnElement
 
+    from timber.repository.ordering import Order
     from timber.repository.source import Source
 
 Direction = Literal["next", "previous"]
-OrderBy = str | tuple[str, ...] | list[str] | None
+
+_DIGEST_BYTES = 8
 
 
-class Order(NamedTuple):
-    """Columns with whether each descends; the key is the last, so that no two rows are equal in it."""
+class Mark(NamedTuple):
+    """A place in a list.
 
-    parts: tuple[tuple[str, bool], ...]
+    ``inclusive`` says that the row that stood there is itself among those to come.
+    """
 
-    @classmethod
-    def of(cls, source: Source, order_by: OrderBy) -> Order:
-        """The order that a caller names: columns, ``-`` for descending.
+    direction: Direction
+    inclusive: bool
+    values: tuple[Any, ...]
 
-        Raises:
-            ValidationError: an unknown column.
-        """
-        if order_by is None:
-            order_by = ("-created_at",) if "created_at" in source.config.column_names else ()
-        names = (order_by,) if isinstance(order_by, str) else tuple(order_by)
-        parts: list[tuple[str, bool]] = []
-        for name in names:
-            if not isinstance(name, str):
-                raise ValidationError.of("order_by", "takes names of columns, - for descending")
-            descending, name = name.startswith("-"), name.removeprefix("-")
-            if name not in source.config.column_names:
-                raise ValidationError.of("order_by", f"{name!r} is not a column of {source.name}")
-            parts.append((name, descending))
-        if source.key not in [name for name, _ in parts]:
-            parts.append((source.key, bool(parts) and parts[-1][1]))
-        return cls(tuple(parts))
 
-    def clauses(self, source: Source, *, backwards: bool = False) -> list[ColumnElement[Any]]:
-        """ORDER BY."""
-        return [
-            source.table.c[name].desc() if descending != backwards else source.table.c[name].asc()
-            for name, descending in self.parts
-        ]
+class _Codec(NamedTuple):
+    """A key value as JSON and back, exactly."""
 
-    def beyond(
-        self, source: Source, direction: Direction, names: Callable[[], str]
-    ) -> ColumnElement[Any]:
-        """The rows behind a cursor, in the direction; one comparison of rows where all columns go the same way."""
-        columns = [source.table.c[name] for name, _ in self.parts]
-        marks = [parameter(names(), column.type) for column in columns]
-        downwards = [descending == (direction == "next") for _, descending in self.parts]
-        if len(set(downwards)) == 1:
-            left, right = sa.tuple_(*columns), sa.tuple_(*marks)
-            return left < right if downwards[0] else left > right
-        alternatives: list[ColumnElement[Any]] = []
-        for index, (column, mark) in enumerate(zip(columns, marks, strict=True)):
-            ahead = column < mark if downwards[index] else column > mark
-            same = [columns[i] == marks[i] for i in range(index)]
-            alternatives.append(sa.and_(*same, ahead))
-        return sa.or_(*alternatives)
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
 
-    def check_for_cursor(self, source: Source) -> None:
-        """A cursor cannot pass rows that are NULL in the order."""
-        for name, _ in self.parts:
-            if source.column(name).nullable:
-                raise ValidationError.of(
-                    "order_by", f"{name!r} may be NULL, and a cursor cannot pass NULL; use page()"
-                )
 
-    def fingerprint(self, source: Source) -> str:
-        text = f"{source.config.table}:{self.parts}"
-        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+def _same(value: Any) -> Any:
+    return value
+
+
+_PLAIN: Final = _Codec(_same, _same)
+_CODECS: Final[dict[str, _Codec]] = {
+    # JSON knows neither NaN nor infinity.
+    "Float": _Codec(repr, float),
+    "Numeric": _Codec(str, Decimal),
+    "UUID": _Codec(str, _same),
+    "Date": _Codec(date.isoformat, date.fromisoformat),
+    "Time": _Codec(time.isoformat, time.fromisoformat),
+    "DateTime": _Codec(datetime.isoformat, datetime.fromisoformat),
+    "Interval": _Codec(
+        lambda span: [span.days, span.seconds, span.microseconds], lambda parts: timedelta(*parts)
+    ),
+    "Binary": _Codec(bytes.hex, bytes.fromhex),
+}
+_WITHOUT_PLACE: Final = frozenset({"JSON", "JSONB", "Array", "Vector"})
+
+
+def check_for_cursor(source: Source, order: Order) -> None:
+    """Refuse an order that a cursor cannot follow.
+
+    Raises:
+        ValidationError: a column of it may be NULL, or holds JSON or a list.
+    """
+    for name in order.names:
+        column = source.column(name)
+        if column.nullable:
+            raise ValidationError.of(
+                "order_by", f"{name!r} may be NULL, and a cursor cannot pass NULL; use page()"
+            )
+        if column.type.kind in _WITHOUT_PLACE:
+            raise ValidationError.of(
+                "order_by", f"{name!r} is {column.type}, which a cursor cannot hold; use page()"
+            )
 
 
 def encode_cursor(source: Source, order: Order, direction: Direction, record: Any) -> str:
     """An opaque cursor at this row."""
-    values = [_json_value(record[name]) for name, _ in order.parts]
-    text = encode_json([order.fingerprint(source), direction, values])
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return write_mark(
+        source,
+        order,
+        Mark(direction, inclusive=False, values=tuple(record[name] for name in order.names)),
+    )
 
 
-def decode_cursor(source: Source, order: Order, cursor: object) -> tuple[Direction, list[Any]]:
-    """The direction of a cursor and the row it stands at.
+def write_mark(source: Source, order: Order, mark: Mark) -> str:
+    """A place as an opaque cursor."""
+    values = [
+        _codec(source, name).write(value)
+        for name, value in zip(order.names, mark.values, strict=True)
+    ]
+    content = orjson.dumps([mark.direction == "next", mark.inclusive, values])
+    digest = _digest(source, order, content)
+    return base64.urlsafe_b64encode(digest + content).decode().rstrip("=")
+
+
+def decode_cursor(source: Source, order: Order, cursor: object) -> Mark:
+    """The place that a cursor tells.
 
     Raises:
         ValidationError: it is damaged, or belongs to another order or table.
     """
-    problem = "is not a cursor of this list: use next_cursor or previous_cursor as it was given"
-    if not isinstance(cursor, str) or len(cursor) > 4096:
-        raise ValidationError.of("cursor", problem)
+    problem = ValidationError.of(
+        "cursor", "is not one of this list: use next_cursor or previous_cursor as it was given"
+    )
+    if not isinstance(cursor, str):
+        raise problem
     try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        content = orjson.loads(text)
+        data = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
-        raise ValidationError.of("cursor", problem) from None
-    match content:
-        case [str(mark), "next" | "previous" as direction, list(values)] if (
-            mark == order.fingerprint(source) and len(values) == len(order.parts)
-        ):
-            pass
-        case _:
-            raise ValidationError.of("cursor", problem)
+        raise problem from None
+    digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+    if digest != _digest(source, order, content):
+        raise problem
+    # From here on it is what this repository wrote, or what somebody made on purpose.
     try:
-        return direction, [
-            source.check(name, value) for (name, _), value in zip(order.parts, values, strict=True)
+        onwards, inclusive, values = orjson.loads(content)
+        read = [
+            source.check(name, _codec(source, name).read(value))
+            for name, value in zip(order.names, values, strict=True)
         ]
-    except ValidationError:
-        raise ValidationError.of("cursor", problem) from None
+    except (ValueError, TypeError, ArithmeticError, ValidationError):
+        raise problem from None
+    return Mark("next" if onwards else "previous", inclusive=bool(inclusive), values=tuple(read))
 
 
-def _json_value(value: Any) -> Any:
-    """A key value as JSON that the column's own check reads back exactly."""
-    if isinstance(value, str | int | float | bool):
-        return value
-    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+def _codec(source: Source, name: str) -> _Codec:
+    return _CODECS.get(source.column(name).type.kind, _PLAIN)
 
 
-def check_limit(value: object, name: str, highest: int) -> int:
-    """A limit within its range.
+def _digest(source: Source, order: Order, content: bytes) -> bytes:
+    """It tells damage, and another list; it keeps no secret: a cursor opens nothing that its list does not."""
+    of = f"{source.config.table}:{order.parts}".encode()
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES, key=_key_of(of)).digest()
 
-    Raises:
-        ValidationError: it is not an integer from 1 to ``highest``.
+
+def _key_of(text: bytes) -> bytes:
+    return hashlib.blake2b(text, digest_size=32).digest()
+
+
+def beyond(
+    source: Source, order: Order, mark: Mark, names: Callable[[], str]
+) -> ColumnElement[Any]:
+    """The rows behind a place, in its direction; one comparison of rows where all columns go the same way."""
+    columns = [source.table.c[name] for name in order.names]
+    values = [parameter(names(), column.type) for column in columns]
+    falling = [descending == (mark.direction == "next") for _, descending in order.parts]
+    if len(set(falling)) == 1:
+        whole: ColumnElement[Any] = _past(
+            sa.tuple_(*columns), sa.tuple_(*values), falling[0], mark.inclusive
+        )
+        return whole
+    alternatives: list[ColumnElement[Any]] = []
+    for index, column in enumerate(columns):
+        # Only in the last column, the key, may a row be the one that the place was taken at.
+        inclusive = mark.inclusive and index == len(columns) - 1
+        same = [columns[i] == values[i] for i in range(index)]
+        alternatives.append(sa.and_(*same, _past(column, values[index], falling[index], inclusive)))
+    return sa.or_(*alternatives)
+
+
+def _past(left: Any, right: Any, falling: bool, inclusive: bool) -> Any:  # noqa: FBT001
+    if inclusive:
+        return left <= right if falling else left >= right
+    return left < right if falling else left > right
+
+
+def turned(mark: Mark) -> Mark:
+    """The same place looked at the other way, so that nothing is left out between the two."""
+    return mark._replace(
+        direction="previous" if mark.direction == "next" else "next", inclusive=not mark.inclusive
+    )
+
+
+def page_cursors(
+    source: Source, order: Order, mark: Mark | None, rows: Sequence[Any], *, more: bool
+) -> tuple[str | None, str | None]:
+    """The cursors after and before the rows of a page in their order; ``more`` says that the list goes on behind them.
+
+    Where the rows around a cursor have been deleted, the page is empty and its one cursor leads back.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= highest:
-        raise ValidationError.of(name, f"is to be a whole number from 1 to {highest}")
-    return value
+    direction = mark.direction if mark is not None else "next"
+    back = write_mark(source, order, turned(mark)) if mark is not None else None
+    if direction == "next":
+        ahead = encode_cursor(source, order, "next", rows[-1]) if more else None
+        behind = encode_cursor(source, order, "previous", rows[0]) if rows and mark else back
+        return ahead, behind
+    behind = encode_cursor(source, order, "previous", rows[0]) if more else None
+    return encode_cursor(source, order, "next", rows[-1]) if rows else back, behind

@@ -41,7 +41,7 @@ class Expression(Condition):
         binder.fixed = False
         return None
 
-    def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
+    def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:  # noqa: ARG002  # it has its own
         return self.expression
 
 
@@ -51,9 +51,7 @@ def _outside_subqueries(expression: ColumnElement[Any]) -> Iterator[ExternallyTr
     while pending:
         element = pending.pop()
         yield element
-        pending += [
-            child for child in element.get_children() if not isinstance(child, ReturnsRows)
-        ]
+        pending += [child for child in element.get_children() if not isinstance(child, ReturnsRows)]
 
 
 def as_condition(condition: object) -> Condition:

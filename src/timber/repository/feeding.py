@@ -46,7 +46,9 @@ class Feeding(Querying[D]):
         config = self.source.config
         by = feed_by(config)
         if by is None:
-            raise UsageError(f"{self.source.name} declares no feed: add `feed: true` to its features.")
+            raise UsageError(
+                f"{self.source.name} declares no feed: add `feed: true` to its features."
+            )
         value = self.source.check(by, whose)
         name = hashlib.blake2b(f"{config.table}:{by}:{value}".encode(), digest_size=8).hexdigest()
         feed: Feed[D] = Feed(
@@ -76,7 +78,8 @@ class Feeding(Querying[D]):
         snapshot = Snapshot.parse(records[0][_SNAPSHOT])
         if snapshot.end < position.end:
             raise ValidationError.of(
-                "after", "is ahead of this database: it belongs to another one, or this one was restored"
+                "after",
+                "is ahead of this database: it belongs to another one, or this one was restored",
             )
         if records[0][_XID] is None:
             return Batch([], position.past(snapshot), more=False)
@@ -85,13 +88,11 @@ class Feeding(Querying[D]):
         for record, following in zip(records, [*records[1:], None], strict=True):
             xid = record[_XID]
             whole = not full if following is None else following[_XID] != xid
-            positions.append(
-                position.after(snapshot, xid, record[self.source.key], whole=whole)
-            )
+            positions.append(position.after(snapshot, xid, record[self.source.key], whole=whole))
         if not full:
             positions[-1] = positions[-1].past(snapshot)
-        rows = list(zip(self._read(self.dto, records), positions, strict=True))
-        return Batch(rows, positions[-1], more=full)
+        rows = await self._load(self.dto, records)
+        return Batch(list(zip(rows, positions, strict=True)), positions[-1], more=full)
 
     async def _read_rest(
         self, by: str, whose: Any, position: Position, partly: tuple[int, Any]
@@ -103,8 +104,8 @@ class Feeding(Querying[D]):
         positions = [position.within(record[self.source.key]) for record in records]
         if len(records) < BATCH:
             positions[-1:] = [position.closed()]
-        rows = list(zip(self._read(self.dto, records), positions, strict=False))
-        return Batch(rows, positions[-1], more=True)
+        rows = await self._load(self.dto, records)
+        return Batch(list(zip(rows, positions, strict=False)), positions[-1], more=True)
 
     def _refuse_unit_of_work(self) -> None:
         if self.db.current() is not None:
@@ -133,21 +134,26 @@ class Feeding(Querying[D]):
     def _new_rows(self, by: str) -> Statement:
         def build() -> Statement:
             now, xid, key = _now(), self._xid(), self.source.table.c[self.source.key]
-            # Ids of a database that this one was restored from may lie ahead of it.
-            unread = sa.or_(
-                xid >= parameter("end", sa.BigInteger()),
-                xid == sa.any_(parameter("open", ARRAY(sa.BigInteger()))),
-            )
+            chosen = (*self._selected(self.dto, key.name), xid.label(_XID))
+
+            def rows(*conditions: Any) -> Any:
+                # Ids of a database that this one was restored from may lie ahead of it.
+                found = sa.select(*chosen).where(self._whose(by), *conditions, xid < now.c.end)
+                return found.correlate(now).order_by(xid, key).limit(limit)
+
+            # Each half comes from the index in its order, however far behind the reader is.
+            limit = parameter("limit", sa.BigInteger())
+            late = rows(xid >= parameter("end", sa.BigInteger()))
+            early = rows(xid == sa.any_(parameter("open", ARRAY(sa.BigInteger()))))
+            both = sa.union_all(late, early)
             added = (
-                sa.select(*self._fed(), xid.label(_XID))
-                .where(self._whose(by), unread, xid < now.c.end)
-                .order_by(xid, key)
-                .limit(parameter("limit", sa.BigInteger()))
+                both.order_by(both.selected_columns[_XID], both.selected_columns[key.name])
+                .limit(limit)
                 .lateral("added")
             )
             # One row at least, so that the snapshot comes also when nothing is new.
             statement = (
-                sa.select(now.c.snapshot.label(_SNAPSHOT), *added.c)
+                sa.select(*added.c, now.c.snapshot.label(_SNAPSHOT))
                 .select_from(now.outerjoin(added, sa.true()))
                 .order_by(added.c[_XID], added.c[key.name])
             )
@@ -159,7 +165,7 @@ class Feeding(Querying[D]):
         def build() -> Statement:
             key = self.source.table.c[self.source.key]
             statement = (
-                sa.select(*self._fed())
+                sa.select(*self._selected(self.dto, key.name))
                 .where(
                     self._whose(by),
                     self._xid() == parameter("xid", sa.BigInteger()),
@@ -171,11 +177,6 @@ class Feeding(Querying[D]):
             return self._compile(statement, "feed")
 
         return self._statement(("feed", "rest", by), build)
-
-    def _fed(self) -> list[Any]:
-        """The columns of the DTO, and the key to remember."""
-        wanted = dict.fromkeys((*self.source.fields_of(self.dto), self.source.key))
-        return [self.source.table.c[name] for name in wanted]
 
     def _whose(self, by: str) -> Any:
         column = self.source.table.c[by]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from timber.repository.conditions import Binder, Comparison
+from timber.repository.comparing import Comparison
+from timber.repository.conditions import Binder
 from timber.repository.expressions import as_condition
 
 if TYPE_CHECKING:

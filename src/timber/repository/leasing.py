@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -9,21 +11,20 @@ from pydantic import BaseModel
 
 from timber.database.statements import parameter
 from timber.errors import UsageError, ValidationError
-from timber.repository.bulk import Bulk
-from timber.repository.cursors import Order, OrderBy, check_limit
-from timber.repository.querying import MAX_LIMIT
+from timber.repository.ordering import Order, OrderBy, check_limit
+from timber.repository.querying import MAX_LIMIT, Querying
 
 if TYPE_CHECKING:
-    from datetime import timedelta
-
     from timber.database.statements import Statement
 
 D = TypeVar("D", bound=BaseModel)
 
 LEASE_COLUMN = "claimed_until"
 
+_OLDEST_FIRST = ("created_at",)
 
-class Leasing(Bulk[D]):
+
+class Leasing(Querying[D]):
     """Claims rows for one worker each, for a time."""
 
     async def claim(
@@ -32,69 +33,86 @@ class Leasing(Bulk[D]):
         limit: int,
         lease: timedelta,
         order_by: OrderBy = None,
+        owner: str | None = None,
         lease_column: str = LEASE_COLUMN,
         **equals: object,
     ) -> list[D]:
         """Take up to ``limit`` rows that meet the filters and that nobody holds; each goes to one claimer.
 
         A claim ends with :meth:`release`, or by itself after ``lease``, so that a worker that dies gives its rows back.
+
+        Args:
+            limit: 1 to 1000.
+            order_by: which rows first; the oldest where nothing is said.
+            lease_column: the DateTime column that the ends of claims are kept in.
+
+        Raises:
+            UsageError: the model has no such column.
+            ValidationError: naming the argument that does not fit; nothing has been sent.
         """
         check_limit(limit, "limit", MAX_LIMIT)
-        if lease.total_seconds() <= 0:
-            raise ValidationError.of("lease", "is to be longer than no time")
         self._check_lease_column(lease_column)
-        prepared = self._filters(filters, equals, None, include_deleted=False)
-        order = Order.of(self.source, order_by)
+        now = self.source.clock()
+        until = _end_of(now, lease)
+        prepared = self._filters(filters, equals, owner, include_deleted=False)
+        order = Order.of(self.source, order_by, default=_OLDEST_FIRST)
 
-        def build() -> Statement:
+        def build() -> Any:
             table = self.source.table
             key = table.c[self.source.key]
             held = table.c[lease_column]
             moment = sa.DateTime(timezone=True)
-            free = sa.or_(held.is_(None), held <= parameter("now", moment))
             # MATERIALIZED: the rows are picked once, whatever plan joins them.
             picked = (
                 sa.select(key)
-                .where(*prepared.build(), free)
+                .where(*prepared.build(), sa.or_(held.is_(None), held <= parameter("now", moment)))
                 .order_by(*order.clauses(self.source))
                 .limit(parameter("limit", sa.BigInteger))
                 .with_for_update(skip_locked=True)
                 .cte("picked")
                 .prefix_with("MATERIALIZED")
             )
-            statement = (
+            taken = (
                 table.update()
                 .values({lease_column: parameter("until", moment)})
                 .where(key.in_(sa.select(picked.c[self.source.key])))
-                .returning(*self._returned())
+                .returning(*self._selected(self.dto, *order.names))
+                .cte("taken")
             )
-            return self._compile(statement, "claim")
+            return sa.select(*taken.c).order_by(
+                *(taken.c[name].desc() if down else taken.c[name] for name, down in order.parts)
+            )
 
-        statement = self._statement(
-            ("claim", lease_column, order, prepared.shape), build, fixed=prepared.fixed
-        )
-        now = self.source.clock()
-        values = {**prepared.values, "now": now, "until": now + lease, "limit": limit}
-        rows: list[Any] = await self.db.write(statement, statement.bind(values))
-        return await self._load(self.dto, rows)
+        statement = self._filtered(prepared, (lease_column, order), build, "claim")
+        values = {**prepared.values, "now": now, "until": until, "limit": limit}
+        return await self._load(self.dto, await self.db.write(statement, statement.bind(values)))
 
-    async def release(self, id: object, *, lease_column: str = LEASE_COLUMN) -> bool:
+    async def release(
+        self, id: object, *, owner: str | None = None, lease_column: str = LEASE_COLUMN
+    ) -> bool:
         """End a claim; False if the row is gone."""
         self._check_lease_column(lease_column)
-        key = self.source.check_key(id)
+        values = self._this(self.source.check_key(id), owner)
+        owned = owner is not None
 
         def build() -> Statement:
-            table = self.source.table
-            statement = (
-                table.update().values({lease_column: None}).where(*self._this_row(False, True))
-            )
-            return self._compile(statement, "release")
+            statement = self.source.table.update().values({lease_column: None})
+            return self._compile(statement.where(*self._this_row(owned, live=False)), "release")
 
-        statement = self._statement(("release", lease_column), build)
-        return await self.db.execute(statement, statement.bind({"key": key})) > 0
+        statement = self._statement(("release", lease_column, owned), build)
+        return await self.db.execute(statement, statement.bind(values)) > 0
 
     def _check_lease_column(self, name: str) -> None:
-        if name not in self.source.config.column_names:
+        column = self.source.columns.get(name)
+        if column is None or column.type.kind != "DateTime" or not column.nullable:
             raise UsageError(
-                f"{self.source.name} has no column {name!r} to keep claims in: declare it as a hidden DateTime."
+                f"{self.source.name} has no DateTime column {name!r} to keep claims in: declare one that is hidden and may be "
+                "NULL."
             )
+
+
+def _end_of(now: datetime, lease: object) -> datetime:
+    if isinstance(lease, timedelta) and lease > timedelta():
+        with suppress(OverflowError):
+            return now + lease
+    raise ValidationError.of("lease", "is to be a timedelta longer than no time")

@@ -97,16 +97,16 @@ class Linking(Querying[D]):
         self, id: object, relationship: str, others: Iterable[object], owner: str | None
     ) -> tuple[Any, list[Any]]:
         """Both ends of the links, checked; the row itself has to be there and, with ``owner``, theirs."""
-        _, _, far = self._link(relationship)
+        self._link(relationship)
         check = self._far_check(relationship)
         if isinstance(others, str | bytes):
             raise ValidationError.of(relationship, "takes a list of keys")
         keys = list(dict.fromkeys(check(other, relationship) for other in others))
         key = self.source.check_key(id)
-        statement = self._by_key(self.dto, owner is not None, include_deleted=False, lock=False)
-        args = [key] if owner is None else [key, self._owner(owner)]
-        if not await self.db.fetch(statement, args):
-            raise NotFoundError(model=self.source.name)
+        live = self.source.hides_deleted(include_deleted=False)
+        statement = self._by_key(self.dto, owned=owner is not None, live=live)
+        if not await self.db.fetch(statement, statement.bind(self._this(key, owner))):
+            raise self._not_found()
         return key, keys
 
     def _far_check(self, relationship: str) -> Any:

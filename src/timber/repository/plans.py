@@ -94,9 +94,8 @@ class Plan(Generic[E]):
             if (column := _column_of(name, field, known)) is not None:
                 columns[column] = key
             elif nested is not None and (relationship := _relationship(model, name)) is not None:
-                branches.append(
-                    _branch(relationship, (name, key), *nested, dialect, (*path, dto.__name__))
-                )
+                below = (*path, dto.__name__)
+                branches.append(_branch(relationship, (name, key), nested, dialect, below))
             elif field.is_required() or nested is not None:
                 raise ConfigurationError(self._missing(name, is_nested=nested is not None))
         self._keys = tuple(columns.values())
@@ -191,12 +190,12 @@ def _relationship(model: type[Any], name: str) -> RelationshipProperty[Any] | No
 def _branch(
     relationship: RelationshipProperty[Any],
     names: tuple[str, str],
-    dto: type[BaseModel],
-    many: bool,  # noqa: FBT001  # one half of what _nested_dto() found
+    nested: tuple[type[BaseModel], bool],
     dialect: Dialect,
     path: tuple[str, ...],
 ) -> Branch:
     name, key = names
+    dto, many = nested
     if dto.__name__ in path or len(path) > _DEPTH_LIMIT:
         raise ConfigurationError(
             f"{path[-1]}.{name} nests {dto.__name__}, which nests it in turn ({' > '.join(path)}): end the circle with a "

@@ -16,7 +16,9 @@ import orjson
 from timber.dto import encode_json
 from timber.errors import ValidationError
 
-_LONGEST = 65_536  # characters: a position grows with the number of transactions that are open at once
+_LONGEST = (
+    65_536  # characters: a position grows with the number of transactions that are open at once
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,9 @@ class Position:
         Raises:
             ValidationError: it is damaged, or belongs to another feed.
         """
-        wrong = ValidationError.of("after", "is not a cursor of this subscription: use one as it was given")
+        wrong = ValidationError.of(
+            "after", "is not a cursor of this subscription: use one as it was given"
+        )
         if not isinstance(text, str) or len(text) > _LONGEST:
             raise wrong
         try:
@@ -109,7 +113,9 @@ class Position:
             raise wrong from None
         match content:
             case [str(written_for), int(end), list(distances), partly] if (
-                written_for == feed and 0 <= end < 2**63 and all(_is_distance(d, end) for d in distances)
+                written_for == feed
+                and 0 <= end < 2**63
+                and all(_is_distance(d, end) for d in distances)
             ):
                 open_ids = frozenset(end - distance for distance in distances)
             case _:

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
+from sqlalchemy.exc import SQLAlchemyError
 
 from timber.database.statements import compile_statement, parameter
 from timber.errors import NotFoundError, ValidationError
+from timber.repository.filters import Filters
 from timber.repository.plans import Plan
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from timber.database.manager import AsyncDatabaseManager
     from timber.database.statements import Statement, StatementCache
-    from timber.repository.filters import Filters
     from timber.repository.ordering import Order
     from timber.repository.rows import Rows
     from timber.repository.source import Source
@@ -58,36 +59,52 @@ class Querying(Generic[D]):
         plan = self._plan(dto)
         return await plan.load(self.db, rows) if plan.branches else plan.read(rows)
 
-    async def _load_one(self, dto: type[E], rows: Sequence[Any]) -> E:
-        """The DTO of the only row."""
-        plan = self._plan(dto)
-        return (await plan.load(self.db, rows) if plan.branches else plan.read(rows))[0]
+    def _filters(
+        self,
+        filters: tuple[object, ...],
+        equals: Mapping[str, object],
+        owner: str | None,
+        include_deleted: bool,  # noqa: FBT001  # handed on as it came
+    ) -> Filters:
+        """The filters of a call.
+
+        Raises:
+            ValidationError: a name or value does not fit the model.
+        """
+        return Filters(self.source, filters, equals, owner=owner, include_deleted=include_deleted)
 
     # Statements
 
     def _compile(self, statement: Any, verb: str) -> Statement:
-        return compile_statement(statement, self.db.dialect, label=f"{verb} {self.source.name}")
+        return compile_statement(
+            statement,
+            self.db.dialect,
+            label=f"{verb} {self.source.name}",
+            expand=_has_unfixed_text(statement),
+        )
+
+    def _statement(
+        self, shape: Hashable, build: Callable[[], Statement], *, fixed: bool = True
+    ) -> Statement:
+        """The statement of a shape; one with a caller's own SQL expression is compiled for this call alone."""
+        if fixed:
+            return self._statements.get(shape, build)
+        try:
+            return build()
+        except SQLAlchemyError as error:
+            raise ValidationError.of(
+                "filters", f"SQLAlchemy cannot compile an expression ({type(error).__name__})"
+            ) from error
 
     def _filtered(
         self, filters: Filters, shape: Hashable, build: Callable[[], Any], verb: str
     ) -> Statement:
-        """The statement of filters; with a caller's own SQL expression in them it is compiled for this call alone."""
-        if filters.fixed:
-            return self._statements.get(
-                (verb, shape, filters.shape), lambda: self._compile(build(), verb)
-            )
-        try:
-            statement = build()
-            return compile_statement(
-                statement,
-                self.db.dialect,
-                label=f"{verb} {self.source.name}",
-                expand=_has_unfixed_text(statement),
-            )
-        except sa.exc.SQLAlchemyError as error:
-            raise ValidationError.of(
-                "filters", f"SQLAlchemy cannot compile an expression ({type(error).__name__})"
-            ) from error
+        """The statement of a verb with these filters."""
+        return self._statement(
+            (verb, shape, filters.shape),
+            lambda: self._compile(build(), verb),
+            fixed=filters.fixed,
+        )
 
     def _by_key(
         self, dto: type[BaseModel], *, owned: bool, live: bool, lock: bool = False
@@ -100,7 +117,7 @@ class Querying(Generic[D]):
                 statement = statement.with_for_update(of=self.source.table)
             return self._compile(statement, "for_update" if lock else "get")
 
-        return self._statements.get(("get", dto, owned, live, lock), build)
+        return self._statement(("get", dto, owned, live, lock), build)
 
     def _this_row(self, owned: bool, live: bool) -> list[ColumnElement[Any]]:  # noqa: FBT001  # two halves of a wall
         """The conditions for the row with the parameter ``key``, and ``owner`` if it is owned."""
@@ -160,7 +177,7 @@ class Querying(Generic[D]):
         statement = self._by_key(dto, owned=owner is not None, live=live, lock=lock)
         args = [key] if owner is None else [key, self.source.check_owner(owner)]
         rows = await self.db.fetch(statement, args)
-        return await self._load_one(dto, rows) if rows else None
+        return (await self._load(dto, rows))[0] if rows else None
 
     def _not_found(self) -> NotFoundError:
         return NotFoundError(model=self.source.name)

@@ -1,29 +1,25 @@
-"""The reading verbs of a repository: one row, many by key, and how many there are."""
+"""The reading verbs of a repository that go by the key of a row."""
+
+# ruff: noqa: ARG002  # nothing is cached here, so that every read is a fresh one
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from collections.abc import Iterable
+from typing import Any, TypeVar, overload
 
-import sqlalchemy as sa
 from pydantic import BaseModel
 
-from timber.errors import NotFoundError, UsageError
-from timber.repository.conditions import Comparison
-from timber.repository.querying import Filters, Querying
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from timber.database.statements import Statement
+from timber.errors import UsageError, ValidationError
+from timber.repository.comparing import Comparison
+from timber.repository.filters import Filters
+from timber.repository.querying import Querying
 
 D = TypeVar("D", bound=BaseModel)
 E = TypeVar("E", bound=BaseModel)
 
 
 class Reading(Querying[D]):
-    """Reads rows of one model as DTOs."""
-
-    # One row
+    """Reads rows of one model by their keys."""
 
     @overload
     async def get(
@@ -56,12 +52,18 @@ class Reading(Querying[D]):
     ) -> Any:
         """The row with this key.
 
+        Args:
+            owner: whose row it has to be.
+            into: another DTO; only its columns are read.
+
         Raises:
             NotFoundError: there is none, or it is another owner's.
+            ValidationError: the key is malformed.
         """
-        found = await self._get(id, owner, include_deleted, into or self.dto, fresh)
+        live = self.source.hides_deleted(include_deleted)
+        found = await self._get(id, owner, into or self.dto, live=live)
         if found is None:
-            raise NotFoundError(model=self.source.name)
+            raise self._not_found()
         return found
 
     @overload
@@ -94,7 +96,42 @@ class Reading(Querying[D]):
         fresh: bool = False,
     ) -> Any:
         """The row with this key, None if there is none or it is another owner's."""
-        return await self._get(id, owner, include_deleted, into or self.dto, fresh)
+        live = self.source.hides_deleted(include_deleted)
+        return await self._get(id, owner, into or self.dto, live=live)
+
+    @overload
+    async def get_many(
+        self,
+        ids: Iterable[object],
+        *,
+        owner: str | None = None,
+        include_deleted: bool = False,
+        into: None = None,
+        fresh: bool = False,
+    ) -> list[D]: ...
+    @overload
+    async def get_many(
+        self,
+        ids: Iterable[object],
+        *,
+        owner: str | None = None,
+        include_deleted: bool = False,
+        into: type[E],
+        fresh: bool = False,
+    ) -> list[E]: ...
+    async def get_many(
+        self,
+        ids: Iterable[object],
+        *,
+        owner: str | None = None,
+        include_deleted: bool = False,
+        into: type[Any] | None = None,
+        fresh: bool = False,
+    ) -> Any:
+        """The rows with these keys, each once, in the order of the keys; missing ones are left out."""
+        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+            raise ValidationError.of("ids", "are to be a list of keys")
+        return await self._get_many(ids, owner, into or self.dto, include_deleted=include_deleted)
 
     async def for_update(
         self, id: object, *, owner: str | None = None, include_deleted: bool = False
@@ -102,110 +139,34 @@ class Reading(Querying[D]):
         """The row with this key, locked until the unit of work ends.
 
         Raises:
+            NotFoundError: there is none, or it is another owner's.
             UsageError: outside a unit of work a lock would end with the statement.
         """
-        self._require_unit_of_work("for_update()")
-        key = self.source.check_key(id)
-        statement = self._by_key(self.dto, owner is not None, include_deleted, lock=True)
-        rows = await self.db.fetch(statement, [key] if owner is None else [key, self._owner(owner)])
-        if not rows:
-            raise NotFoundError(model=self.source.name)
-        return (await self._load(self.dto, rows))[0]
-
-    async def get_many(
-        self,
-        ids: Iterable[object],
-        *,
-        owner: str | None = None,
-        include_deleted: bool = False,
-        fresh: bool = False,
-    ) -> list[D]:
-        """The rows with these keys, in their order; missing ones are left out."""
-        keys = [self.source.check_key(key) for key in ids]
-        if not keys:
-            return []
-        filters = self._filters(
-            (Comparison(self.source.key, "in", keys),), {}, owner, include_deleted
-        )
-        rows = await self._select("get_many", self.dto, filters, None)
-        position = {key: index for index, key in enumerate(keys)}
-        key_of = self.source.key
-        rows.sort(key=lambda row: position[row[key_of]])
-        return await self._load(self.dto, rows)
-
-    # Numbers
-
-    async def count(
-        self,
-        *filters: object,
-        owner: str | None = None,
-        include_deleted: bool = False,
-        **equals: object,
-    ) -> int:
-        """How many rows meet every filter."""
-        return await self._count(self._filters(filters, equals, owner, include_deleted))
-
-    async def count_by(
-        self,
-        column: str,
-        *filters: object,
-        owner: str | None = None,
-        include_deleted: bool = False,
-        **equals: object,
-    ) -> dict[Any, int]:
-        """How many rows there are of each value of a column."""
-        self.source.column(column, "count_by")
-        prepared = self._filters(filters, equals, owner, include_deleted)
-
-        def build() -> Statement:
-            grouped = self.source.table.c[column].label("value")
-            return self._compile(
-                sa.select(grouped, sa.func.count().label("n"))
-                .where(*prepared.build())
-                .group_by(self.source.table.c[column]),
-                "count_by",
-            )
-
-        statement = self._statement(
-            ("count_by", column, prepared.shape), build, fixed=prepared.fixed
-        )
-        rows = await self.db.fetch(statement, statement.bind(prepared.values))
-        return {row["value"]: row["n"] for row in rows}
-
-    async def exists(
-        self,
-        *filters: object,
-        owner: str | None = None,
-        include_deleted: bool = False,
-        **equals: object,
-    ) -> bool:
-        """Whether any row meets every filter."""
-        prepared = self._filters(filters, equals, owner, include_deleted)
-
-        def build() -> Statement:
-            found = sa.select(sa.literal_column("1")).select_from(self.source.table)
-            return self._compile(
-                sa.select(sa.exists(found.where(*prepared.build())).label("found")), "exists"
-            )
-
-        statement = self._statement(("exists", prepared.shape), build, fixed=prepared.fixed)
-        rows = await self.db.fetch(statement, statement.bind(prepared.values))
-        return bool(rows[0]["found"])
-
-    # Inside
-
-    def _require_unit_of_work(self, what: str) -> None:
         if self.db.current() is None:
             raise UsageError(
-                f"{what} locks rows until the end of the transaction: call it inside `async with timber.unit_of_work():`."
+                "for_update() locks the row until the end of the transaction: call it inside `async with "
+                "timber.unit_of_work():`."
             )
+        live = self.source.hides_deleted(include_deleted)
+        found = await self._get(id, owner, self.dto, live=live, lock=True)
+        if found is None:
+            raise self._not_found()
+        return found
 
-    async def _count(self, filters: Filters) -> int:
-        def build() -> Statement:
-            counted = sa.select(sa.func.count().label("n")).select_from(self.source.table)
-            return self._compile(counted.where(*filters.build()), "count")
-
-        statement = self._statement(("count", filters.shape), build, fixed=filters.fixed)
+    async def _get_many(
+        self, ids: Iterable[object], owner: str | None, dto: type[E], *, include_deleted: bool
+    ) -> list[E]:
+        key = self.source.key
+        keys = dict.fromkeys(self.source.check_key(each) for each in ids)
+        filters = Filters(
+            self.source,
+            (Comparison(key, "in", list(keys)),),
+            owner=owner,
+            include_deleted=include_deleted,
+        )
+        if not keys:
+            return []
+        statement = self._selecting("get_many", dto, filters, None, more=(key,))
         rows = await self.db.fetch(statement, statement.bind(filters.values))
-        count: int = rows[0]["n"]
-        return count
+        found = {row[key]: row for row in rows}
+        return await self._load(dto, [found[key] for key in keys if key in found])

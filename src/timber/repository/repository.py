@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from timber.database.statements import StatementCache
+from timber.repository.bulk import Bulk
+from timber.repository.changing import Changing
 from timber.repository.feeding import Feeding
 from timber.repository.linking import Linking
 from timber.repository.listing import Listing
+from timber.repository.rows import Rows
+from timber.repository.scheduling import Scheduling
+from timber.repository.scrolling import Scrolling
 from timber.repository.searching import Searching
 from timber.repository.source import Source
+from timber.repository.streaming import Streaming
+from timber.repository.timelines import Timelines
+from timber.repository.trimming import Trimming
+from timber.repository.upserting import Upserting
 from timber.repository.where import Where
+from timber.repository.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +34,21 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=BaseModel)
 
 
-class Repository(Listing[D], Searching[D], Linking[D], Feeding[D]):
+class Repository(
+    Listing[D],
+    Scrolling[D],
+    Streaming[D],
+    Searching[D],
+    Timelines[D],
+    Writing[D],
+    Upserting[D],
+    Bulk[D],
+    Changing[D],
+    Trimming[D],
+    Scheduling[D],
+    Linking[D],
+    Feeding[D],
+):
     """Stores and finds the rows of one model as DTOs.
 
     Each call joins the unit of work of its task, or runs alone. Statements are compiled once for each shape of call.
@@ -32,7 +56,8 @@ class Repository(Listing[D], Searching[D], Linking[D], Feeding[D]):
     Args:
         db: the database manager.
         model: a mapped class out of a registry.
-        dto: what rows are given as; it reads only the columns it has fields for.
+        dto: what rows are given as; it reads only the columns it has fields for. A field with an alias reads the column of
+            that name.
         clock: gives the current time; the manager's where nothing is said.
 
     Raises:
@@ -53,6 +78,7 @@ class Repository(Listing[D], Searching[D], Linking[D], Feeding[D]):
         self.source = Source(model, clock or db.clock)
         self.config: ModelConfig = self.source.config
         self.where = Where(self.source)
+        self._rows = Rows(self.source)
         self._statements = StatementCache()
         self._plans = {}
         self._plan(dto)

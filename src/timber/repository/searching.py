@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -11,12 +11,9 @@ from sqlalchemy.dialects.postgresql import REGCONFIG
 from timber.database.statements import parameter
 from timber.dto import SearchHit
 from timber.errors import UsageError, ValidationError
-from timber.repository.cursors import check_limit
-from timber.repository.leasing import Leasing
-from timber.repository.querying import MAX_LIMIT
-
-if TYPE_CHECKING:
-    from timber.database.statements import Statement
+from timber.repository.ordering import check_limit
+from timber.repository.querying import MAX_LIMIT, Querying
+from timber.repository.source import check_text
 
 D = TypeVar("D", bound=BaseModel)
 
@@ -25,7 +22,7 @@ _SNIPPET = "MaxWords=25, MinWords=10, MaxFragments=1, StartSel=**, StopSel=**"
 _SNIPPET_TEXT = 100_000  # characters of a document that a snippet is looked for in
 
 
-class Searching(Leasing[D]):
+class Searching(Querying[D]):
     """Searches rows by their text."""
 
     async def search(
@@ -40,32 +37,34 @@ class Searching(Leasing[D]):
         """The rows whose text matches, best first.
 
         Args:
-            query: words as people type them: quotes hold a phrase together, ``or`` and ``-`` work.
+            query: words as people type them, up to 10,000 characters: quotes hold a phrase together, ``or`` and ``-`` work.
+            limit: 1 to 1000.
 
         Raises:
             UsageError: the model declares no search.
+            ValidationError: naming the filter or argument that does not fit; nothing has been sent.
         """
         config = self.source.config.features.search
         if config is None:
             raise UsageError(
                 f"{self.source.name} declares no search: add `features: {{search: {{weights: ...}}}}` to the model."
             )
-        if not isinstance(query, str) or "\0" in query or len(query) > _QUERY_LIMIT:
-            raise ValidationError.of("query", f"is to be text of up to {_QUERY_LIMIT} characters")
+        if len(check_text("query", query)) > _QUERY_LIMIT:
+            raise ValidationError.of("query", f"is longer than {_QUERY_LIMIT} characters")
         check_limit(limit, "limit", MAX_LIMIT)
+        prepared = self._filters(filters, equals, owner, include_deleted)
         if not query.strip():
             return []
-        prepared = self._filters(filters, equals, owner, include_deleted)
 
-        def build() -> Statement:
+        def build() -> Any:
             table = self.source.table
             language = sa.literal_column(f"'{config.language}'::regconfig", REGCONFIG)
             words = sa.func.websearch_to_tsquery(language, parameter("query", sa.Text))
             vector = table.c[config.column]
-            wanted = dict.fromkeys((*self._plan(self.dto).columns, *config.weights))
+            fields = self._plan(self.dto).columns
             score = sa.func.ts_rank_cd(vector, words, 1 | 32).label("_score")
             best = (
-                sa.select(*(table.c[name] for name in wanted), score)
+                sa.select(*self._selected(self.dto, *config.weights, self.source.key), score)
                 .where(vector.op("@@", is_comparison=True)(words), *prepared.build())
                 .order_by(score.desc(), table.c[self.source.key].desc())
                 .limit(parameter("limit", sa.BigInteger))
@@ -78,17 +77,14 @@ class Searching(Leasing[D]):
             snippet = sa.func.ts_headline(
                 language, sa.func.left(text, _SNIPPET_TEXT), words, _SNIPPET
             )
-            statement = sa.select(
-                *(best.c[name] for name in self._plan(self.dto).columns),
-                best.c["_score"],
-                snippet.label("_snippet"),
+            return sa.select(
+                *(best.c[name] for name in fields), best.c["_score"], snippet.label("_snippet")
             ).order_by(best.c["_score"].desc(), best.c[self.source.key].desc())
-            return self._compile(statement, "search")
 
-        statement = self._statement(("search", prepared.shape), build, fixed=prepared.fixed)
+        statement = self._filtered(prepared, None, build, "search")
         values = {**prepared.values, "query": query, "limit": limit}
         rows: list[Any] = await self.db.fetch(statement, statement.bind(values))
         return [
-            SearchHit[Any].model_construct(item=item, score=row["_score"], snippet=row["_snippet"])
+            SearchHit.model_construct(item=item, score=row["_score"], snippet=row["_snippet"])
             for item, row in zip(await self._load(self.dto, rows), rows, strict=True)
         ]

@@ -49,7 +49,7 @@ class Source:
         }
         self._live = config.soft_delete
 
-    def column(self, name: str, field: str | None = None) -> ColumnConfig:
+    def column(self, name: object, field: str | None = None) -> ColumnConfig:
         """The column of this name.
 
         Args:
@@ -58,17 +58,16 @@ class Source:
         Raises:
             ValidationError: there is none.
         """
-        column = self.columns.get(name) if isinstance(name, str) else None
+        word = name if isinstance(name, str) else repr(name)
+        column = self.columns.get(word)
         if column is not None:
             return column
-        stem = name.partition("__")[0] if isinstance(name, str) else ""
-        if "__" in str(name) and stem in self.columns:
+        stem, operator, _ = word.partition("__")
+        if operator and stem in self.columns:
             hint = f"; compare with `repository.where.{stem}`, as in where.{stem}.in_([...])"
         else:
-            hint = nearest(str(name), self.columns)
-        raise ValidationError.of(
-            field or str(name), f"{name!r} is not a column of {self.name}{hint}"
-        )
+            hint = nearest(word, self.columns)
+        raise ValidationError.of(field or word, f"{word!r} is not a column of {self.name}{hint}")
 
     def check(self, name: str, value: object) -> Any:
         """The value as the driver takes it for this column.

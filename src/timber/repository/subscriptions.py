@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
 from collections import deque
@@ -72,7 +71,9 @@ class Subscription(Generic[D]):
             UsageError: the subscription has not begun.
         """
         if self._position is None:
-            raise UsageError("A subscription has a cursor once it has begun: `async with` it first.")
+            raise UsageError(
+                "A subscription has a cursor once it has begun: `async with` it first."
+            )
         return self._position.encode(self._feed.name)
 
     @property
@@ -130,7 +131,7 @@ class Subscription(Generic[D]):
             except (UnavailableError, PoolTimeoutError) as error:
                 watch.stir()
                 logger.warning("A subscription waits for the database (%s).", type(error).__name__)
-                await asyncio.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+                await watch.pause(wait * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
                 wait = min(wait * 2, _RETRY_LIMIT_SECONDS)
             except BaseException:
                 watch.stir()

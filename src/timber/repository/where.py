@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from timber.repository.conditions import Comparison, Condition
+from timber.repository.comparing import Comparison
+from timber.repository.conditions import Condition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

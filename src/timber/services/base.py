@@ -106,10 +106,10 @@ class Service(Foundation[D]):
         """
         fields = self._new_fields(values)
         target = tuple(on) or (self.repository.config.primary_key,)
-        changed = tuple(fields if update is None else update)
         if self._hooked & {"create", "update"}:
-            return await self._upsert_with_hooks(fields, target, changed)
-        dto = await self.repository.upsert(fields, on=target, update=changed)
+            return await self._upsert_with_hooks(fields, target, update)
+        given = fields if isinstance(values, Mapping) else values
+        dto = await self.repository.upsert(given, on=target, update=update)
         self._log("Stored", self._key_of(dto))
         return dto
 
@@ -271,7 +271,7 @@ class Service(Foundation[D]):
         return await self.repository.insert_many(rows)
 
     async def _upsert_with_hooks(
-        self, fields: Values, target: tuple[str, ...], changed: tuple[str, ...]
+        self, fields: Values, target: tuple[str, ...], update: Iterable[str] | None
     ) -> D:
         config = self.repository.config
         async with self.db.join_or_begin() as unit:
@@ -286,6 +286,7 @@ class Service(Foundation[D]):
             key = self._key_of(found)
             owner = fields.get(config.owner) if config.owner is not None else None
             kept = {*target, config.primary_key, config.owner}
+            changed = fields if update is None else update
             changes = {name: fields[name] for name in changed if name not in kept}
             if config.soft_delete:
                 changes["deleted_at"] = None

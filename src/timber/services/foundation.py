@@ -34,7 +34,7 @@ HOOKS: Final[Mapping[Verb, tuple[str, str]]] = {
 }
 _HOOK_NAMES: Final = frozenset(name for names in HOOKS.values() for name in names)
 
-_PROVIDED: Final = frozenset({"search", "personal_data", "cache"})
+_PROVIDED: Final = frozenset({"search", "personal_data", "cache", "feed"})
 """Features that a table has by itself, and those that ask for nothing when a row is written."""
 
 
@@ -207,10 +207,9 @@ class Foundation(Generic[D]):
     def _check_columns(self, fields: Values) -> None:
         """Hold values against their columns before a first statement that does not send them."""
         source = self.repository.source
-        source.changes({name: fields[name] for name in fields if name != source.key})
-        for name in source.json_columns:
-            if fields.get(name) is not None:
-                source.check_json(name, fields[name])
+        for name, value in fields.items():
+            source.column(name)
+            source.check(name, value)
 
     def _new_fields(self, values: object, id: object = None, *, at: str = "") -> Values:
         """The columns of a new row as a caller may set them."""
@@ -220,9 +219,6 @@ class Foundation(Generic[D]):
             for name in type(values).model_fields:
                 if name not in fields and (default := getattr(values, name)) is not None:
                     fields[name] = default
-        for column in self.repository.config.columns:
-            if column.optional and not column.nullable and fields.get(column.name, ...) is None:
-                del fields[column.name]
         if id is not None:
             fields[self.repository.config.primary_key] = self._key(id)
         return fields

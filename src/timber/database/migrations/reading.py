@@ -134,7 +134,7 @@ def read_catalog(
     return Catalog(
         tables=reader.tables(leave_out),
         functions={
-            f"{reader.name(row)}({row.arguments})": reader.unqualified(row.definition)
+            f"{reader.name(row)}({row.arguments})": reader.unqualified(row.definition).strip()
             for row in reader.rows(_FUNCTIONS, schemas=list(schemas))
         },
         enums={

@@ -1,0 +1,199 @@
+"""Owed invalidations: a row in PostgreSQL, written by the transaction that changes a cached model, says what Redis has yet
+to drop. Whoever comes first clears it: the writer after its COMMIT, or, had it crashed, any process.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, Protocol
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+from uuid_utils.compat import uuid7
+
+from timber.cache.coherence.store import UnreachableError
+from timber.database.statements import Statement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from timber.cache.coherence.levels import Levels
+    from timber.cache.coherence.writing import Changes
+    from timber.database.manager import AsyncDatabaseManager
+
+TABLE: Final = "timber_owed"
+NAMES_COLUMN: Final = "_names"
+BATCH: Final = 500
+
+# Rows live for a fraction of a second: vacuum by their number, not by the table's size, without pauses, and never for
+# statistics, which nothing here needs. No index beyond the key: each would be written twice for every change.
+_STORAGE: Final = {
+    "autovacuum_vacuum_scale_factor": "0",
+    "autovacuum_vacuum_threshold": "1000",
+    "autovacuum_vacuum_insert_threshold": "-1",
+    "autovacuum_vacuum_cost_delay": "0",
+    "autovacuum_analyze_scale_factor": "0",
+    "autovacuum_analyze_threshold": "2000000000",
+    "toast.autovacuum_vacuum_scale_factor": "0",
+    "toast.autovacuum_vacuum_threshold": "1000",
+    "toast.autovacuum_vacuum_cost_delay": "0",
+}
+
+INSERT: Final = f"INSERT INTO {TABLE} (id, names) VALUES ($1, $2)"  # noqa: S608  # fixed names
+_INSERT = Statement(INSERT, label="insert owed")
+_DUE = Statement(
+    f"SELECT id, names FROM {TABLE} WHERE made_at < clock_timestamp() - $1::interval LIMIT {BATCH}",  # noqa: S608
+    label="due owed",
+)
+_DELETE = Statement(f"DELETE FROM {TABLE} WHERE id = ANY($1::uuid[])", label="delete owed")  # noqa: S608
+
+
+def owed_table(metadata: sa.MetaData) -> sa.Table:
+    """The table of owed rows on the metadata of one Timber."""
+    existing = metadata.tables.get(TABLE)
+    if existing is not None:
+        return existing
+    return sa.Table(
+        TABLE,
+        metadata,
+        sa.Column("id", postgresql.UUID(as_uuid=True), primary_key=True),
+        sa.Column("names", postgresql.ARRAY(sa.Text), nullable=False),
+        sa.Column(
+            "made_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            server_default=sa.text("clock_timestamp()"),
+        ),
+        # Read by the statements below and by nobody's DTO.
+        info={"timber": "owed"},
+    )
+
+
+@sa.event.listens_for(sa.Table, "after_create")
+def _tune(table: sa.Table, connection: sa.Connection, **_: object) -> None:
+    if table.info.get("timber") == "owed":
+        connection.execute(sa.text(storage_sql(table.fullname)))
+
+
+def storage_sql(table: str = TABLE) -> str:
+    """The ALTER TABLE that tunes autovacuum for rows that come and go; for migrations."""
+    settings = ", ".join(f"{name} = {value}" for name, value in _STORAGE.items())
+    return f"ALTER TABLE {table} SET ({settings})"
+
+
+def owed_statement(changes: Changes) -> tuple[str, list[object]]:
+    """The owed row of a transaction: SQL and arguments, to be sent in it before its COMMIT."""
+    changes.owed = uuid7()
+    return INSERT, [changes.owed, list(changes.names)]
+
+
+def owing_sql(write: str, *, returned: Sequence[str], names: Sequence[str], parameters: int) -> str:
+    """A lone write that leaves its owed row in the same statement.
+
+    Its arguments are those of the write and then the owed row's id, from :func:`new_owed_id`. It returns what the write
+    returns and, on the first row, the names in ``_names``; they go into :meth:`Changes.add_names`. A write that touches
+    no row owes nothing.
+
+    Args:
+        write: INSERT, UPDATE or DELETE with RETURNING.
+        returned: the names of the columns it returns.
+        names: SQL expressions of the names, over the alias ``written``; see ``TagTemplate.sql``.
+        parameters: the number of parameters of the write.
+    """
+    columns = ", ".join(f'written."{name}"' for name in returned)
+    listed = ", ".join(names)
+    return (
+        f"WITH written AS ({write}), owed AS ("  # noqa: S608  # made of texts that are fixed for a model
+        f"INSERT INTO {TABLE} (id, names) "
+        f"SELECT ${parameters + 1}, array_agg(DISTINCT name) "
+        f"FROM written, LATERAL unnest(ARRAY[{listed}]) AS name HAVING count(*) > 0 RETURNING names) "
+        f"SELECT {columns}, CASE WHEN row_number() OVER () = 1 THEN (SELECT names FROM owed) END AS {NAMES_COLUMN} "
+        f"FROM written"
+    )
+
+
+def new_owed_id() -> UUID:
+    """An id for an owed row."""
+    return uuid7()
+
+
+def row_name_sql(model: str, key: str, row: str = "written") -> str:
+    """The SQL expression of the name of a row, as ``row_name`` makes it."""
+    return f"concat('{model}:', {row}.\"{key}\"::text)"
+
+
+class OwedRows(Protocol):
+    """The table of owed rows."""
+
+    async def add(self, id: UUID, names: Sequence[str]) -> None:
+        """Write one outside of any transaction."""
+
+    async def due(self) -> list[tuple[UUID, Sequence[str]]]:
+        """Rows whose writer should have cleared by now."""
+
+    async def delete(self, ids: Sequence[UUID]) -> None: ...
+
+
+class StoredOwedRows:
+    """The table on a database.
+
+    Args:
+        age: seconds that a writer has for its own clear before another process repeats it.
+    """
+
+    def __init__(self, db: AsyncDatabaseManager, *, age: float = 0.25) -> None:
+        self._db = db
+        self._age = timedelta(seconds=age)
+
+    async def add(self, id: UUID, names: Sequence[str]) -> None:
+        await self._db.execute(_INSERT, [id, list(names)])
+
+    async def due(self) -> list[tuple[UUID, Sequence[str]]]:
+        return [(row["id"], row["names"]) for row in await self._db.fetch(_DUE, [self._age])]
+
+    async def delete(self, ids: Sequence[UUID]) -> None:
+        await self._db.execute(_DELETE, [list(ids)])
+
+
+class Owing:
+    """What this process does about owed rows: it deletes its own, and clears what others could not."""
+
+    def __init__(self, levels: Levels, rows: OwedRows) -> None:
+        self.rows = rows
+        self._levels = levels
+        self._settled: list[UUID] = []
+
+    def settle(self, id: UUID) -> None:
+        """Redis has confirmed what this row owes: delete it with the next batch."""
+        self._settled.append(id)
+
+    @property
+    def settled(self) -> int:
+        """How many rows wait to be deleted."""
+        return len(self._settled)
+
+    async def delete_settled(self) -> None:
+        """Delete the rows whose clears are confirmed."""
+        while self._settled:
+            ids = self._settled[:BATCH]
+            await self.rows.delete(ids)
+            del self._settled[: len(ids)]
+
+    async def replay(self) -> int:
+        """Clear what is owed, by whomever; the number of rows. What Redis does not confirm stays owed."""
+        store = self._levels.store
+        assert store is not None
+        settled = set(self._settled)
+        due = [(id_, names) for id_, names in await self.rows.due() if id_ not in settled]
+        if not due:
+            return 0
+        names = tuple(dict.fromkeys(name for _, owed in due for name in owed))
+        self._levels.drop(names)
+        try:
+            await store.clear(names)
+        except UnreachableError:
+            return 0
+        await self.rows.delete([id_ for id_, _ in due])
+        self._levels.stats.replayed += len(due)
+        return len(due)

@@ -1,0 +1,206 @@
+"""The second level in Redis or Valkey: five operations with deadlines, behind the circuit breaker."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from redis.exceptions import (
+    BusyLoadingError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+)
+from redis.exceptions import (
+    ConnectionError as RedisConnectionError,
+)
+from redis.exceptions import (
+    TimeoutError as RedisTimeoutError,
+)
+
+from timber.cache.coherence import scripts
+from timber.cache.coherence.envelope import LEASE, epoch_of, seal
+from timber.cache.coherence.gathering import Gathering
+from timber.cache.coherence.listening import message_of
+from timber.cache.coherence.store import Fill, Lease, UnreachableError, Wish
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from redis.asyncio import Redis
+
+    from timber.cache.coherence.breaker import Breaker
+    from timber.cache.coherence.scripts import Script
+    from timber.cache.keys import Keyspace
+
+T = TypeVar("T")
+
+# A server that cannot be had, or that no longer is the primary. Any other error is one of this operation alone.
+_GONE = (
+    OSError,
+    TimeoutError,
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+)
+
+
+class RedisStore:
+    """The operations of the protocol on a client.
+
+    Args:
+        client: a ``redis.asyncio`` client that neither decodes answers nor repeats commands.
+        read_deadline: seconds that a read waits for Redis before the breaker opens.
+        clear_deadline: seconds that a writer waits.
+        lease_seconds: how long others wait for a load.
+        generation_seconds: how long a generation lives unused; longer than any entry.
+    """
+
+    def __init__(
+        self,
+        client: Redis,
+        keys: Keyspace,
+        breaker: Breaker,
+        *,
+        read_deadline: float = 0.04,
+        clear_deadline: float = 0.25,
+        lease_seconds: float = 3.0,
+        generation_seconds: float = 2 * 86_400.0,
+    ) -> None:
+        self.client = client
+        self.breaker = breaker
+        self.on_epoch: list[Callable[[], object]] = []
+        self._keys = keys
+        self._read_deadline = read_deadline
+        self._clear_deadline = clear_deadline
+        self._lease_ms = int(lease_seconds * 1000)
+        self._generation_ms = int(generation_seconds * 1000)
+        self._replication_id: bytes | None = None
+        self._epoch: bytes | None = None
+        self._gathering = Gathering(self._mget)
+        breaker.on_open.append(self.forget_epoch)
+
+    # Epoch
+
+    @property
+    def epoch(self) -> bytes | None:
+        return self._epoch
+
+    def forget_epoch(self) -> None:
+        """Whoever answers next may be another server: until it has told, no value counts."""
+        self._epoch = None
+
+    def _learn(self, replication_id: bytes) -> None:
+        if replication_id == self._replication_id and self._epoch is not None:
+            return
+        is_other = replication_id != self._replication_id and self._replication_id is not None
+        self._replication_id = replication_id
+        self._epoch = epoch_of(replication_id.decode())
+        if is_other:
+            for callback in self.on_epoch:
+                callback()
+
+    async def probe(self) -> bool:
+        """Whether Redis answers as a primary; learns its epoch, and closes the breaker or opens it."""
+        try:
+            async with asyncio.timeout(self._clear_deadline):
+                info: Any = await self.client.info("replication")
+        except (*_GONE, RedisError):
+            self.breaker.open()
+            return False
+        if info.get("role") != "master":
+            self.breaker.open()
+            return False
+        self._learn(str(info["master_replid"]).encode())
+        self.breaker.close()
+        return True
+
+    # Operations
+
+    async def read(self, names: Sequence[str], tags: Sequence[str]) -> list[bytes | None]:
+        keys = [self._keys.entry(name) for name in names]
+        keys += [self._keys.generation(tag) for tag in tags]
+        return await self._gathering.read(keys)
+
+    async def _mget(self, keys: Sequence[str]) -> list[bytes | None]:
+        async def send() -> list[Any]:
+            return await self.client.mget(keys)
+
+        return await self._ask(send, self._read_deadline)
+
+    async def lease(self, wishes: Sequence[Wish]) -> list[Lease | None]:
+        calls = [
+            (
+                [self._keys.entry(w.name), *map(self._keys.generation, w.tags)],
+                [w.seen, LEASE + w.token, self._lease_ms, self._generation_ms, *w.fresh],
+            )
+            for w in wishes
+        ]
+        answers = await self._run(scripts.LEASE, calls, self._read_deadline)
+        return [self._granted(w, answer) for w, answer in zip(wishes, answers, strict=True)]
+
+    def _granted(self, wish: Wish, answer: list[bytes] | None) -> Lease | None:
+        if not answer:
+            return None
+        replication_id, *stamps = answer
+        self._learn(replication_id)
+        epoch = epoch_of(replication_id.decode())
+        return Lease(wish.name, wish.token, wish.tags, tuple(stamps), epoch)
+
+    async def fill(self, fills: Sequence[Fill]) -> list[bool]:
+        calls = []
+        for fill in fills:
+            lease = fill.lease
+            value = seal(lease.token, lease.epoch, lease.stamps, fill.payload)
+            keys = [self._keys.entry(lease.name), *map(self._keys.generation, lease.tags)]
+            milliseconds = max(1, int(fill.ttl * 1000))
+            calls.append((keys, [LEASE + lease.token, value, milliseconds, *lease.stamps]))
+        return [bool(a) for a in await self._run(scripts.FILL, calls, self._read_deadline)]
+
+    async def release(self, lease: Lease) -> None:
+        call = ([self._keys.entry(lease.name)], [LEASE + lease.token])
+        await self._run(scripts.RELEASE, [call], self._read_deadline)
+
+    async def clear(self, names: Sequence[str]) -> None:
+        keys = [self._keys.entry(name) for name in names]
+        keys += [self._keys.generation(name) for name in names]
+        call = (keys, [self._keys.channel, message_of(names)])
+        await self._run(scripts.CLEAR, [call], self._clear_deadline)
+
+    # Asking
+
+    async def _run(
+        self, script: Script, calls: Sequence[tuple[list[str], list[Any]]], deadline: float
+    ) -> list[Any]:
+        async def send() -> list[Any]:
+            if len(calls) == 1:
+                keys, args = calls[0]
+                return [await self.client.evalsha(script.sha, len(keys), *keys, *args)]
+            async with self.client.pipeline(transaction=False) as pipe:
+                for keys, args in calls:
+                    pipe.evalsha(script.sha, len(keys), *keys, *args)
+                return await pipe.execute()
+
+        async def load_and_send() -> list[Any]:
+            try:
+                return await send()
+            except NoScriptError:
+                # A server that has just been started knows no script; none of the calls has run.
+                for each in scripts.ALL:
+                    await self.client.script_load(each.text)
+                return await send()
+
+        return await self._ask(load_and_send, deadline)
+
+    async def _ask(self, operation: Callable[[], Awaitable[T]], deadline: float) -> T:
+        if self.breaker.is_open:
+            raise UnreachableError
+        try:
+            async with asyncio.timeout(deadline):
+                return await operation()
+        except _GONE as error:
+            self.breaker.open()
+            raise UnreachableError from error
+        except RedisError as error:
+            raise UnreachableError from error

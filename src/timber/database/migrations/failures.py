@@ -1,0 +1,57 @@
+"""What went wrong in a migration, as Timber's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from alembic.util import CommandError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from timber.database.errors import FOREIGN, translate
+from timber.errors import DatabaseError, ServiceError, UsageError
+
+# What PostgreSQL says then names tables and columns and never the value of a row.
+_SPEAKABLE: Final = ("0A", "25", "2B", "3F", "42", "54", "55", "58")
+
+
+def sqlstate_of(error: BaseException) -> str | None:
+    """The SQLSTATE of an error of the driver, through SQLAlchemy's wrapping."""
+    state = getattr(getattr(error, "orig", error), "sqlstate", None)
+    return str(state) if state is not None else None
+
+
+def failure_of(error: DBAPIError, target: str, revision: str) -> ServiceError:
+    """The error of a migration whose statement was refused."""
+    state = sqlstate_of(error) or ""
+    said = said_by_server(error) if state.startswith(_SPEAKABLE) else ""
+    translated = translate(error, target)
+    text = said or translated.message
+    where = f"Migration {revision} failed" if revision else "The migration failed"
+    failure = DatabaseError(f"{where} and was rolled back: {text}", sqlstate=state or None)
+    if not isinstance(translated, DatabaseError) or said:
+        return failure
+    translated.message = failure.message
+    translated.args = failure.args
+    return translated
+
+
+def said_by_server(error: DBAPIError) -> str:
+    """What PostgreSQL said, in one line."""
+    innermost: Any = getattr(error.orig, "driver_exception", None) or error.orig
+    text = str(innermost.args[0]) if innermost is not None and innermost.args else ""
+    return text.strip().partition("\n")[0]
+
+
+@contextmanager
+def timber_errors(target: str = "the database") -> Iterator[None]:
+    """What Alembic and the driver raise inside leaves as Timber's errors; what a migration's own code raises, as it is."""
+    try:
+        yield
+    except CommandError as error:
+        raise UsageError(str(error)) from error
+    except FOREIGN as error:
+        if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
+            raise UsageError(f"SQLAlchemy refused a step of the migration: {error}") from error
+        raise translate(error, target) from error

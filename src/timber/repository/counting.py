@@ -1,0 +1,95 @@
+"""The verbs of a repository that give numbers instead of rows."""
+
+# ruff: noqa: ARG002  # nothing is cached here, so that every read is a fresh one
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+
+from timber.errors import ValidationError
+from timber.repository.filters import Filters
+from timber.repository.querying import Querying
+
+D = TypeVar("D", bound=BaseModel)
+
+_UNCOUNTED = frozenset({"JSON", "JSONB", "Array", "Vector"})
+
+
+class Counting(Querying[D]):
+    """Counts rows of one model."""
+
+    async def count(
+        self,
+        *filters: object,
+        owner: str | None = None,
+        include_deleted: bool = False,
+        fresh: bool = False,
+        **equals: object,
+    ) -> int:
+        """How many rows meet every filter."""
+        return await self._count(self._filters(filters, equals, owner, include_deleted))
+
+    async def count_by(
+        self,
+        column: str,
+        *filters: object,
+        owner: str | None = None,
+        include_deleted: bool = False,
+        fresh: bool = False,
+        **equals: object,
+    ) -> dict[Any, int]:
+        """How many rows there are of each value of a column.
+
+        Raises:
+            ValidationError: the column is unknown, or holds JSON or a list.
+        """
+        counted = self.source.column(column, "column")
+        if counted.type.kind in _UNCOUNTED:
+            raise ValidationError.of(
+                "column", f"{column!r} is {counted.type}; count by a plain value"
+            )
+        prepared = self._filters(filters, equals, owner, include_deleted)
+
+        def build() -> Any:
+            value = self.source.table.c[column]
+            return (
+                sa.select(value.label("value"), sa.func.count().label("n"))
+                .where(*prepared.build())
+                .group_by(value)
+            )
+
+        statement = self._filtered(prepared, column, build, "count_by")
+        rows = await self.db.fetch(statement, statement.bind(prepared.values))
+        return {row["value"]: row["n"] for row in rows}
+
+    async def exists(
+        self,
+        *filters: object,
+        owner: str | None = None,
+        include_deleted: bool = False,
+        fresh: bool = False,
+        **equals: object,
+    ) -> bool:
+        """Whether any row meets every filter."""
+        prepared = self._filters(filters, equals, owner, include_deleted)
+
+        def build() -> Any:
+            found: Any = sa.select(sa.literal_column("1")).select_from(self.source.table)
+            return sa.select(sa.exists(found.where(*prepared.build())).label("found"))
+
+        statement = self._filtered(prepared, None, build, "exists")
+        rows = await self.db.fetch(statement, statement.bind(prepared.values))
+        return bool(rows[0]["found"])
+
+    async def _count(self, filters: Filters) -> int:
+        def build() -> Any:
+            counted = sa.select(sa.func.count().label("n")).select_from(self.source.table)
+            return counted.where(*filters.build())
+
+        statement = self._filtered(filters, None, build, "count")
+        rows = await self.db.fetch(statement, statement.bind(filters.values))
+        count: int = rows[0]["n"]
+        return count

@@ -1,0 +1,53 @@
+"""Deleting what has had its day, a bounded number of rows at a time."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+
+from timber.database.statements import parameter
+from timber.errors import ValidationError
+from timber.repository.filters import Filters
+from timber.repository.ordering import check_limit
+from timber.repository.querying import Querying
+
+D = TypeVar("D", bound=BaseModel)
+
+MAX_BATCH: Final = 10_000
+
+
+class Trimming(Querying[D]):
+    """Deletes rows in batches."""
+
+    async def trim(self, *filters: object, limit: int = 1000, **equals: object) -> int:
+        """Delete for good up to ``limit`` rows that meet the filters, and are not locked by somebody; how many they were.
+
+        Soft-deleted rows are among them. Called until it gives less than ``limit``, it deletes them all in transactions that
+        hold few locks and end soon.
+
+        Raises:
+            ValidationError: no filter was given.
+        """
+        if not filters and not equals:
+            raise ValidationError.of("filters", "none is given: say which rows")
+        check_limit(limit, "limit", MAX_BATCH)
+        prepared = Filters(self.source, filters, equals)
+
+        def build() -> Any:
+            table = self.source.table
+            key = table.c[self.source.key]
+            picked = (
+                sa.select(key)
+                .where(*prepared.build())
+                .limit(parameter("limit", sa.BigInteger()))
+                .with_for_update(skip_locked=True)
+                .cte("picked")
+                .prefix_with("MATERIALIZED")
+            )
+            return table.delete().where(key.in_(sa.select(picked.c[key.name])))
+
+        statement = self._filtered(prepared, None, build, "trim")
+        values = {**prepared.values, "limit": limit}
+        return await self.db.execute(statement, statement.bind(values))

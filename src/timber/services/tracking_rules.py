@@ -1,0 +1,121 @@
+"""The rules of trackers and their events, whichever verb writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from typing_extensions import TypeVar
+
+from timber.dto import InputDTO
+from timber.errors import ValidationError
+from timber.services.arguments import json_object, user
+from timber.services.base import Service
+from timber.services.foundation import Values
+from timber.services.tracking_dtos import TrackerDTO, TrackerEventDTO
+
+T = TypeVar("T", bound=TrackerDTO, default=TrackerDTO)
+
+_LONGEST: Final = timedelta(days=36525)  # a century: a datetime ends with the year 9999
+
+
+class RuledTrackers(Service[T]):
+    """The generic verbs of trackers, kept to their rules."""
+
+    model = "Tracker"
+    dto = TrackerDTO
+
+    async def update(
+        self,
+        id: UUID | str,
+        changes: InputDTO | Mapping[str, object],
+        *,
+        merge: Iterable[str] = (),
+        owner: str | None = None,
+        expected_version: int | None = None,
+    ) -> T:
+        """Change columns of a tracker; with a new ``check_interval`` a check is due now, unless ``next_check_at`` says when.
+
+        Raises:
+            NotFoundError: there is no such tracker, or it is another owner's.
+            StaleDataError: it has another version than ``expected_version`` by now.
+        """
+        key, merged = self._key(id), tuple(merge)
+
+        async def write(fields: Values) -> T:
+            return await self.repository.update(
+                key, fields, merge=merged, owner=owner, expected_version=expected_version
+            )
+
+        fields = self._planned(_checked(self._changed_fields(changes)))
+        if "conditions" not in merged:
+            return await self._updating(key, fields, write)
+        json_object(fields.get("conditions"), "conditions")
+        async with self.db.join_or_begin():
+            tracker = await self._updating(key, fields, write)
+            if not isinstance(tracker.conditions, dict):
+                # PostgreSQL makes a list of whatever else an object is merged into.
+                raise ValidationError.of(
+                    "conditions",
+                    "as stored are not a JSON object: they can be replaced, not merged into",
+                )
+            return tracker
+
+    async def _store(self, values: Values) -> T:
+        return await self.repository.insert(self._checked_new(values))
+
+    async def _store_many(self, rows: list[Values]) -> list[Any]:
+        return await self.repository.insert_many(
+            [self._checked_new(row, f"{index}.") for index, row in enumerate(rows)]
+        )
+
+    def _checked_new(self, values: Values, at: str = "") -> Values:
+        user(values.get("user_id"), f"{at}user_id")
+        if values.get("conditions") is None:
+            raise ValidationError.of(f"{at}conditions", "are missing")
+        return self._planned(_checked(values, at))
+
+    def _planned(self, values: Values) -> Values:
+        """The values with the time of the first check, where there is an interval and no time is given."""
+        if "check_interval" not in values or values.get("next_check_at") is not None:
+            return values
+        first = None if values["check_interval"] is None else self.clock()
+        return {**values, "next_check_at": first}
+
+
+def _checked(values: Values, at: str = "") -> Values:
+    interval = values.get("check_interval")
+    if isinstance(interval, timedelta) and not timedelta() < interval <= _LONGEST:
+        raise ValidationError.of(
+            f"{at}check_interval", "is to be longer than no time, and at most 100 years"
+        )
+    if "conditions" in values and values["conditions"] is None:
+        raise ValidationError.of(f"{at}conditions", "are to be some JSON value, and not null")
+    if "metadata" not in values:
+        return values
+    return {**values, "metadata": json_object(values["metadata"], f"{at}metadata")}
+
+
+class TrackerEvents(Service[TrackerEventDTO]):
+    """The events of trackers by themselves."""
+
+    model = "TrackerEvent"
+    dto = TrackerEventDTO
+
+    def checked(self, items: Iterable[object], now: datetime, *, at: str = "{}.") -> list[Values]:
+        """The rows of new events, complete and held against their columns.
+
+        Args:
+            at: what an error puts before the name of a field, with the position of the row in braces.
+        """
+        source = self.repository.source
+        rows = []
+        for index, item in enumerate(items):
+            place = at.format(index)
+            row = self._new_fields(item, at=place)
+            if "event_data" in row:
+                source.check_json(f"{place}event_data", row["event_data"])
+            rows.append({**row, "created_at": now})
+        return rows
