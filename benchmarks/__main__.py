@@ -59,7 +59,7 @@ async def run(operations: Sequence[Operation], *, rounds: int, short: bool) -> R
         async with world(url) as rows:
             await _make_tables(url)
             await rows.seed()
-            results = Results(await _environment(rows), rounds=2 if short else rounds)
+            results = Results(await _environment(rows), rounds=1 if short else rounds)
             await _compare(operations, url, rows, results)
             await _time(operations, url, rows, results, short=short)
             await rows.add_stream(SHORT_STREAM if short else ROWS)

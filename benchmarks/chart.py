@@ -33,12 +33,13 @@ text { fill: #f0f6fc; } .quiet { fill: #9198a1; } .value { fill: #56d364; }
 _NAMESPACE = "http://www.w3.org/2000/svg"
 _WIDTH = 980
 _MARGIN = 24
-_LABELS = 262
-_GAP = 30
+_LABELS = 246
+_VALUES = 46
+_GAP = 26
 _TOP = 118
 _ROW = 34
 _BOTTOM = 62
-_PANEL = (_WIDTH - 2 * _MARGIN - _LABELS - _GAP) / 2
+_PANEL = (_WIDTH - 2 * _MARGIN - _LABELS - _GAP) / 2 - _VALUES
 _TICKS = (0.125, 0.25, 0.5, 1, 2, 4, 8, 16, 32, 64)
 
 
@@ -63,7 +64,7 @@ def draw(results: Results) -> str:
             )
         parts.append(_text(_MARGIN, top + _ROW / 2 + 4.5, operation.title))
     for column, tasks in enumerate((1, TASKS)):
-        left = _MARGIN + _LABELS + column * (_PANEL + _GAP)
+        left = _MARGIN + _LABELS + _VALUES + column * (_PANEL + _GAP + _VALUES)
         parts += _panel(results, operations, tasks, left, axis)
     note = f"Median of {results.rounds} paired rounds, 95 % interval; left is faster; logarithmic axis; Timber with its cache off."
     parts += [_text(_MARGIN, height - 16, note, "quiet"), "</svg>"]
@@ -109,16 +110,14 @@ def _panel(
         middle = _TOP + _ROW * row + _ROW / 2
         line = results.line(operation, tasks)
         if line is None:
-            parts.append(_text(left + axis.at(1) + 10, middle + 4, "not measured", "quiet"))
             continue
-        figures = {name: line.ratio(name) for name in ("orm", "core", "timber")}
-        for name, figure in figures.items():
-            parts += _figure(name, figure, left, middle, axis)
+        for name in ("orm", "core", "timber"):
+            parts += _figure(name, line.ratio(name), left, middle, axis)
+        value = f"{line.ratio('timber').median:.2f}"
+        parts.append(_text(left - 14, middle + 4, value, "value", "end"))
         if line.aim:
             x = left + axis.at(line.aim.bound)
             parts.append(_stroke(x, middle - 10, x, middle + 10, "aim"))
-        x = left + axis.at(min(figure.low for figure in figures.values())) - 9
-        parts.append(_text(x, middle + 4, f"{figures['timber'].median:.2f}", "value", "end"))
     return parts
 
 

@@ -25,7 +25,7 @@ async def test_a_short_run_finds_that_all_contenders_agree(
     monkeypatch.setenv("TIMBER_BENCH_DATABASE_URL", test_databases.server_url)
     chosen = [op for op in OPERATIONS if op.name in ("get", "join", "rows_100", "three_writes")]
 
-    results = await run(chosen, rounds=2, short=True)
+    results = await run(chosen, rounds=30, short=True)
 
     assert set(results.traffic) == {operation.name for operation in chosen}
     assert results.traffic["get"]["timber"].round_trips == 1

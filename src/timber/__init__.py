@@ -42,14 +42,30 @@ if TYPE_CHECKING:
     from timber.models.config import ModelConfig
     from timber.models.registry import ModelRegistry
     from timber.repository.repository import Repository
+    from timber.repository.subscriptions import Subscription
     from timber.services.base import Service
+    from timber.services.notifications import (
+        NotificationCreate,
+        NotificationDTO,
+        NotificationService,
+        Template,
+    )
     from timber.services.research import ResearchCreate, ResearchDTO, ResearchService
     from timber.services.sessions import SessionCreate, SessionDTO, SessionEventDTO, SessionService
+    from timber.services.tracking import (
+        Bucket,
+        TrackerCreate,
+        TrackerDTO,
+        TrackerEventCreate,
+        TrackerEventDTO,
+        TrackingService,
+    )
     from timber.settings import TimberSettings
 
 __all__ = [
     "DTO",
     "AsyncDatabaseManager",
+    "Bucket",
     "CommitOutcomeUnknownError",
     "ConfigurationError",
     "ConflictError",
@@ -61,6 +77,9 @@ __all__ = [
     "ModelConfig",
     "ModelRegistry",
     "NotFoundError",
+    "NotificationCreate",
+    "NotificationDTO",
+    "NotificationService",
     "Outcome",
     "Page",
     "PermissionDeniedError",
@@ -81,8 +100,15 @@ __all__ = [
     "SessionEventDTO",
     "SessionService",
     "StaleDataError",
+    "Subscription",
+    "Template",
     "Timber",
     "TimberSettings",
+    "TrackerCreate",
+    "TrackerDTO",
+    "TrackerEventCreate",
+    "TrackerEventDTO",
+    "TrackingService",
     "UnavailableError",
     "UnitOfWork",
     "UnitOfWorkClosedError",
@@ -108,13 +134,28 @@ _ROOMS = {
     "timber.models.config": ("ModelConfig",),
     "timber.models.registry": ("ModelRegistry",),
     "timber.repository.repository": ("Repository",),
+    "timber.repository.subscriptions": ("Subscription",),
     "timber.services.base": ("Service",),
+    "timber.services.notifications": (
+        "NotificationCreate",
+        "NotificationDTO",
+        "NotificationService",
+        "Template",
+    ),
     "timber.services.research": ("ResearchCreate", "ResearchDTO", "ResearchService"),
     "timber.services.sessions": (
         "SessionCreate",
         "SessionDTO",
         "SessionEventDTO",
         "SessionService",
+    ),
+    "timber.services.tracking": (
+        "Bucket",
+        "TrackerCreate",
+        "TrackerDTO",
+        "TrackerEventCreate",
+        "TrackerEventDTO",
+        "TrackingService",
     ),
     "timber.settings": ("TimberSettings",),
 }

@@ -22,8 +22,10 @@ from timber.models.registry import ModelRegistry
 from timber.repository import Repository
 from timber.services.base import Service
 from timber.services.foundation import check_features
+from timber.services.notifications import NotificationDTO, NotificationService
 from timber.services.research import ResearchDTO, ResearchService
 from timber.services.sessions import SessionDTO, SessionService
+from timber.services.tracking import TrackerDTO, TrackingService
 from timber.settings import SettingsKeywords, TimberSettings, make_settings
 
 T = TypeVar("T")
@@ -92,6 +94,8 @@ class Timber:
         registry = self._registry or ModelRegistry(
             dirs=settings.model_config_dirs, search_language=settings.search_language
         )
+        for model in registry.list_models():
+            check_features(registry, model)
         embedded = await _start_embedded(settings)
         try:
             db = AsyncDatabaseManager(
@@ -188,6 +192,16 @@ class Timber:
         """Results of research."""
         return self._running.research
 
+    @property
+    def notifications(self) -> NotificationService[NotificationDTO]:
+        """Messages to users."""
+        return self._running.notifications
+
+    @property
+    def tracking(self) -> TrackingService[TrackerDTO]:
+        """What is checked again and again for users."""
+        return self._running.tracking
+
     @overload
     def service(self, name: str) -> Service[Any]: ...
     @overload
@@ -204,10 +218,8 @@ class Timber:
         made: Service[Any]
         if not isinstance(name, str):
             made = name.of_settings(parts.db, parts.registry, self.settings)
-        elif parts.registry.get_model(name) is parts.registry.get_model("Session"):
-            made = parts.sessions
-        elif parts.registry.get_model(name) is parts.registry.get_model("ResearchData"):
-            made = parts.research
+        elif (known := parts.built_in.get(parts.registry.get_model(name))) is not None:
+            made = known
         else:
             made = Service(parts.db, registry=parts.registry, model=name)
         self._services[name] = made
@@ -222,12 +234,8 @@ class Timber:
         parts = self._running
         repository = self._repositories.get((model, dto))
         if repository is None:
-            if isinstance(model, str):
-                check_features(parts.registry, model)
-                model_class = parts.registry.get_model(model)
-            else:
-                model_class = model
-            repository = Repository(parts.db, model_class, dto)
+            rows = parts.registry.get_model(model) if isinstance(model, str) else model
+            repository = Repository(parts.db, rows, dto)
             self._repositories[model, dto] = repository
         return repository
 
@@ -301,6 +309,15 @@ class _Parts:
         self.closing = False
         self.sessions = SessionService.of_settings(db, registry, settings)
         self.research = ResearchService.of_settings(db, registry, settings)
+        self.notifications = NotificationService.of_settings(db, registry, settings)
+        self.tracking = TrackingService.of_settings(db, registry, settings)
+        built_in: tuple[Service[Any], ...] = (
+            self.sessions,
+            self.research,
+            self.notifications,
+            self.tracking,
+        )
+        self.built_in = {registry.get_model(service.name): service for service in built_in}
 
 
 async def initialize_timber(

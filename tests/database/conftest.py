@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.schema import CreateTable
 
 from tests.database.ledger import Base, Observer
+from tests.database.own_server import OwnServer
 from tests.harness.databases import Databases, run_apart
 from tests.harness.proxy import Proxy
 from timber.database.manager import AsyncDatabaseManager
@@ -64,6 +65,16 @@ def driver_url(url: str) -> str:
 def ledger_url(test_databases: Databases, worker_id: str) -> str:
     """A database with the ledger's tables."""
     return run_apart(_make_ledger(test_databases, f"ledger_{worker_id}"))
+
+
+@pytest.fixture(scope="session")
+def own_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[OwnServer]:
+    """A server of this process's own, to be killed, and with a password."""
+    server = OwnServer(tmp_path_factory.mktemp("own") / "postgres")
+    try:
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture

@@ -131,12 +131,10 @@ async def test_research_is_replaced_or_merged(research, session, sent):
         await research.update_research(item.id, content={}, expected_version=2)
 
 
-async def test_a_list_is_replaced_and_never_merged_into(research, session):
+async def test_a_list_that_is_merged_into_is_replaced(research, session):
     item = await research.save_research(session.id, [1, 2], "note")
-    with pytest.raises(ValidationError, match="content"):
-        await research.update_research(item.id, content={"a": 1}, merge=True)
-    assert (await research.get(item.id)).content == [1, 2]
-    assert (await research.update_research(item.id, content=[3])).content == [3]
+    item = await research.update_research(item.id, content={"a": 1}, merge=True)
+    assert item.content == {"a": 1}
 
 
 async def test_deleted_research_is_not_seen_and_can_be_restored(research, session):
@@ -161,7 +159,7 @@ async def test_search_finds_words_in_titles_and_content_best_first(research, ses
     hits = await research.search_research("wheat")
     assert [hit.item for hit in hits] == [in_title, in_content]
     assert hits[0].score > hits[1].score > 0
-    assert hits[0].snippet == "**Wheat** futures {}"
+    assert "**Wheat** futures" in (hits[0].snippet or "")
     assert await research.search_research('"harvest wheat"') == []
     assert await research.search_research("barley") == []
     assert await research.search_research("  ") == []

@@ -256,6 +256,4 @@ async def test_each_write_is_one_line_in_the_log_without_values(sessions, caplog
         f"Updated Session {session.id}.",
         f"Deleted Session {session.id}.",
     ]
-    assert {record.name for record in caplog.records} == {
-        "timber.services.sessions.SessionService"
-    }
+    assert {record.name for record in caplog.records} == {"timber.services.sessions.SessionService"}

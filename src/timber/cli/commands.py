@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from timber.cli import migrate
+
 app = typer.Typer(
     name="timber",
     help="Async persistence for Python services on PostgreSQL.",
@@ -16,6 +18,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+app.add_typer(migrate.app, name="migrate")
 
 
 def run(arguments: Sequence[str] | None) -> int:

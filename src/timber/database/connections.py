@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, SafeUUID
 
 import orjson
-from sqlalchemy.exc import MissingGreenlet
+from sqlalchemy.exc import DisconnectionError, MissingGreenlet
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
 from sqlalchemy.util.concurrency import in_greenlet
@@ -319,6 +319,16 @@ def connect_in_a_greenlet(*_event: Any) -> None:
     """
     if not in_greenlet():
         raise MissingGreenlet
+
+
+def refuse_the_dead(connection: Any, *_event: Any) -> None:
+    """For the pool's event ``checkout``: sessions that are their own masters come past :class:`Connections`.
+
+    Raises:
+        DisconnectionError: the connection is closed; the pool makes another.
+    """
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
 
 
 async def _close(driver: asyncpg.Connection) -> None:

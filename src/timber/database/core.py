@@ -84,7 +84,9 @@ class Core:
         try:
             answer = await shield.run(_result(task))
         except (TimeoutError, ServiceError) as error:
-            logger.warning("What became of a transaction was not found out: %s", type(error).__name__)
+            logger.warning(
+                "What became of a transaction was not found out: %s", type(error).__name__
+            )
             return None, shield.cancelled
         return answer, shield.cancelled
 

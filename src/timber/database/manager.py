@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engin
 from sqlalchemy.sql.dml import UpdateBase
 
 from timber.context import remaining
-from timber.database.connections import Connections, connect_in_a_greenlet
+from timber.database.connections import Connections, connect_in_a_greenlet, refuse_the_dead
 from timber.database.core import Core
 from timber.database.door import Door
 from timber.database.errors import FOREIGN, translate
@@ -80,6 +80,8 @@ class AsyncDatabaseManager:
             engine = self._make_engine(parse_url(url or settings.database_url))
         else:
             engine = engine.execution_options(timber=True)
+        if self._owns_engine:
+            event.listen(engine.sync_engine.pool, "checkout", refuse_the_dead)
         self.engine = engine
         self._target = name_of(engine.url)
         capacity = self._capacity()
@@ -406,7 +408,9 @@ class AsyncDatabaseManager:
         """
         left = await self._core.door.shut(drain)
         if left:
-            logger.warning("Closing %s cut off %d that went on after %g s.", self._target, left, drain)
+            logger.warning(
+                "Closing %s cut off %d that went on after %g s.", self._target, left, drain
+            )
             self._core.connections.cut_off()
         await self.dispose()
         return left

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay
 from tenacity.stop import stop_base
 from tenacity.wait import wait_base, wait_exponential, wait_random_exponential
 
@@ -12,6 +12,7 @@ from timber.context import remaining
 from timber.errors import (
     CommitOutcomeUnknownError,
     PoolTimeoutError,
+    SerializationError,
     ServiceError,
     UnavailableError,
 )
@@ -41,6 +42,7 @@ TRANSIENT: dict[str, Trouble] = {
 """SQLSTATE -> what kind of trouble it is. Anything else is not retried."""
 
 LOCK_NOT_AVAILABLE = "55P03"
+CACHED_STATEMENT = "0A000"
 
 
 def trouble_of(error: BaseException | None, *, locks: bool = False) -> Trouble | None:
@@ -54,6 +56,8 @@ def trouble_of(error: BaseException | None, *, locks: bool = False) -> Trouble |
     state = getattr(error, "sqlstate", None)
     if state == LOCK_NOT_AVAILABLE:
         return "conflict" if locks else None
+    if state == CACHED_STATEMENT and not isinstance(error, SerializationError):
+        return None  # PostgreSQL's word for what it cannot do at all
     if state is not None:
         return TRANSIENT.get(state)
     if isinstance(error, UnavailableError | PoolTimeoutError):
@@ -75,7 +79,7 @@ def retrying(settings: TimberSettings, *, locks: bool = False) -> AsyncRetrying:
     """How :meth:`AsyncDatabaseManager.run` repeats a transaction."""
     return AsyncRetrying(
         retry=retry_if_exception(lambda error: trouble_of(error, locks=locks) is not None),
-        stop=_Attempts(settings, locks) | stop_after_delay(remaining(settings.retry_budget)),
+        stop=_Attempts(settings, locks) | stop_before_delay(remaining(settings.retry_budget)),
         wait=_Waits(settings, locks),
         reraise=True,
     )
@@ -92,7 +96,7 @@ def lone_retrying(settings: TimberSettings) -> AsyncRetrying:
             )
         ),
         stop=_Attempts(settings, locks=False, made=1)
-        | stop_after_delay(remaining(settings.retry_budget)),
+        | stop_before_delay(remaining(settings.retry_budget)),
         wait=wait_random_exponential(multiplier=settings.conflict_wait, max=1.0),
         reraise=True,
     )

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from timber.errors import QueryTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -26,7 +26,7 @@ WAIT: Final = 60.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 # The bits of the number as pg_locks shows them.
-_HOLDER = sa.text(
+_HOLDER = sa.text(  # noqa: S608 - a number of ours
     "SELECT l.pid, a.application_name FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)"
     " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
     f" AND l.classid = {KEY >> 32} AND l.objid = {KEY & 0xFFFFFFFF}"
@@ -35,7 +35,9 @@ _HOLDER = sa.text(
 
 
 @asynccontextmanager
-async def schema_transaction(engine: AsyncEngine, *, target: str) -> AsyncIterator[AsyncConnection]:
+async def schema_transaction(
+    engine: AsyncEngine, *, target: str
+) -> AsyncGenerator[AsyncConnection]:
     """A transaction in which nobody else changes the schema.
 
     Raises:

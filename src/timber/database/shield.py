@@ -103,7 +103,7 @@ class Shield:
                         self._keep(error, loop)
                     finally:
                         waited.remove_done_callback(wake)
-                if not waited.done():
+                if self.expired:
                     waited.add_done_callback(_retrieve)
         finally:
             coroutine.close()

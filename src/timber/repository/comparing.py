@@ -92,6 +92,7 @@ def _ignore(value: object) -> None:
 
 
 _JSON: Final[Any] = JSONB(none_as_null=False)
+_JSON_NULL: Final[Any] = sa.literal_column("'null'::jsonb", _JSON)
 _JSON_TYPES: Final = {
     dict: "object",
     list: "array",
@@ -112,12 +113,12 @@ def _collect(source: Source, add: Callable[[object], None], what: Comparison) ->
     column = source.column(field)
     kind = ""
     if what.path:
-        if operator == "contains" and all(isinstance(key, str) for key in what.path):
+        _require_paths(column)
+        if operator == "contains" and _is_found_from_above(what):
             # What contains it below the path contains it as a whole, which an index on the column can find.
             for key in reversed(what.path):
                 value = {_key(field, key): value}
         else:
-            _require_paths(column)
             add([_key(field, key) for key in what.path])
             kind = "path"
     if not kind and operator not in _OPERATORS.get(column.type.kind, _ANY):
@@ -128,6 +129,11 @@ def _collect(source: Source, add: Callable[[object], None], what: Comparison) ->
         for part in _COLLECTORS[operator](source, what, value, kind):
             add(part)
     return _json_kind(field, operator, value) if kind and operator in _ORDERED else kind
+
+
+def _is_found_from_above(what: Comparison) -> bool:
+    """A list contains a plain value, but only where it is not itself inside of something."""
+    return isinstance(what.value, dict | list) and all(isinstance(key, str) for key in what.path)
 
 
 def _require_paths(column: ColumnConfig) -> None:
@@ -213,13 +219,13 @@ def _build(
         steps = parameter(names(), ARRAY(sa.Text))
         if operator in ("like", "ilike"):
             left = left.op("#>>", return_type=sa.Text())(steps)
+        elif operator == "contains":
+            # As with a key that is missing in an object: only of nothing at all it is not known what it contains.
+            inside = sa.func.coalesce(left.op("#>", return_type=_JSON)(steps), _JSON_NULL)
+            left = sa.case((left.is_not(None), inside))
         else:
             # A null inside JSON is to a caller what a missing key is.
-            left = sa.func.nullif(
-                left.op("#>", return_type=_JSON)(steps), sa.literal_column("'null'::jsonb", _JSON)
-            )
-            if operator == "contains":
-                left = sa.func.coalesce(left, sa.literal_column("'null'::jsonb", _JSON))
+            left = sa.func.nullif(left.op("#>", return_type=_JSON)(steps), _JSON_NULL)
         _, _, json_type = kind.partition(":")
         if json_type:
             condition = sa.func.jsonb_typeof(left) == sa.literal_column(f"'{json_type}'")

@@ -82,17 +82,13 @@ class Feeding(Querying[D]):
                 "is ahead of this database: it belongs to another one, or this one was restored",
             )
         if records[0][_XID] is None:
-            return Batch([], position.past(snapshot), more=False)
+            records = []
         full = len(records) == BATCH
-        positions = []
-        for record, following in zip(records, [*records[1:], None], strict=True):
-            xid = record[_XID]
-            whole = not full if following is None else following[_XID] != xid
-            positions.append(position.after(snapshot, xid, record[self.source.key], whole=whole))
-        if not full:
-            positions[-1] = positions[-1].past(snapshot)
+        key = self.source.key
+        found = [(record[_XID], record[key]) for record in records]
+        behind = position.behind_each(found, snapshot, full=full)
         rows = await self._load(self.dto, records)
-        return Batch(list(zip(rows, positions, strict=True)), positions[-1], more=full)
+        return Batch(list(zip(rows, behind, strict=False)), behind[-1], more=full)
 
     async def _read_rest(
         self, by: str, whose: Any, position: Position, partly: tuple[int, Any]
@@ -101,11 +97,10 @@ class Feeding(Querying[D]):
         statement = self._further_rows(by)
         values = {"whose": whose, "xid": partly[0], "key": partly[1], "limit": BATCH}
         records = await self.db.fetch(statement, statement.bind(values))
-        positions = [position.within(record[self.source.key]) for record in records]
-        if len(records) < BATCH:
-            positions[-1:] = [position.closed()]
+        keys = [record[self.source.key] for record in records]
+        behind = position.rest_behind_each(keys, full=len(records) == BATCH)
         rows = await self._load(self.dto, records)
-        return Batch(list(zip(rows, positions, strict=False)), positions[-1], more=True)
+        return Batch(list(zip(rows, behind, strict=False)), behind[-1], more=True)
 
     def _refuse_unit_of_work(self) -> None:
         if self.db.current() is not None:

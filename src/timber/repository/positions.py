@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -54,12 +55,39 @@ class Position:
         end = 0 if last is None else last + 1
         return cls(end, frozenset(xid for xid in snapshot.open if xid < end))
 
-    def after(self, snapshot: Snapshot, xid: int, key: Any, *, whole: bool) -> Position:
-        """The position once a row that ``snapshot`` saw has been read, rows being read in the order of (xid, key).
+    def behind_each(
+        self, rows: Sequence[tuple[int, Any]], snapshot: Snapshot, *, full: bool
+    ) -> list[Position]:
+        """The positions behind the first, the second and every further row that was read from here.
 
         Args:
-            whole: whether it is known to be the last row of its transaction.
+            rows: (transaction, key) of each row, in the order of both.
+            snapshot: what the statement saw that read them.
+            full: whether there may be more rows, because the statement was to give no more.
         """
+        following = [xid for xid, _ in rows[1:]] + [None]
+        behind = [
+            self._after(snapshot, xid, key, whole=xid != after)
+            for (xid, key), after in zip(rows, following, strict=False)
+        ]
+        if full:
+            xid, key = rows[-1]
+            behind[-1] = self._after(snapshot, xid, key, whole=False)
+        else:
+            behind[-1:] = [(behind[-1] if behind else self)._past(snapshot)]
+        return behind
+
+    def rest_behind_each(self, keys: Sequence[Any], *, full: bool) -> list[Position]:
+        """The same for further rows of the transaction that has been read partly."""
+        assert self.partly is not None
+        xid, _ = self.partly
+        behind = [Position(self.end, self.open, (xid, key)) for key in keys]
+        if not full:
+            behind[-1:] = [Position(self.end, self.open)]
+        return behind
+
+    def _after(self, snapshot: Snapshot, xid: int, key: Any, *, whole: bool) -> Position:
+        """Behind a row; ``whole`` where it is known to be the last one of its transaction."""
         end = max(self.end, xid + 1)
         still_open = {x for x in self.open if x > xid or x in snapshot.open}
         still_open |= {x for x in snapshot.open if self.end <= x < end}
@@ -67,19 +95,9 @@ class Position:
             return Position(end, frozenset(still_open - {xid}))
         return Position(end, frozenset(still_open | {xid}), (xid, key))
 
-    def past(self, snapshot: Snapshot) -> Position:
-        """The position once everything that ``snapshot`` saw has been read."""
+    def _past(self, snapshot: Snapshot) -> Position:
+        """Behind everything that the snapshot saw."""
         return Position(self.end, self.open & snapshot.open)
-
-    def within(self, key: Any) -> Position:
-        """The position once a further row of the transaction that has been read partly has been read."""
-        assert self.partly is not None
-        return Position(self.end, self.open, (self.partly[0], key))
-
-    def closed(self) -> Position:
-        """The position once the transaction that has been read partly has been read to its end."""
-        assert self.partly is not None
-        return Position(self.end, self.open - {self.partly[0]})
 
     def encode(self, feed: str) -> str:
         """The position as an opaque text.

@@ -104,7 +104,7 @@ class Scheduling(Leasing[D]):
         table = self.source.table
         now = parameter("now", sa.DateTime(timezone=True))
         # In UTC, where a day has 24 hours, as a timedelta's has.
-        utc = sa.literal_column("'UTC'")
+        utc: Any = sa.literal_column("'UTC'")
         due = sa.func.timezone(utc, sa.func.timezone(utc, now) + table.c[rounds.every])
         values: dict[str, Any] = {rounds.done: now, rounds.due: due, rounds.held: None}
         if moves is not None:

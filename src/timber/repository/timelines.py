@@ -29,7 +29,7 @@ class Timelines(Querying[D]):
         *filters: object,
         owner: str | None = None,
         include_deleted: bool = False,
-        fresh: bool = False,
+        fresh: bool = False,  # noqa: ARG002  # what a cache may keep goes through one signature
         **equals: object,
     ) -> dict[datetime, int]:
         """How many rows there are in each hour or day of UTC, by its beginning, in order; those without any are left out.
@@ -47,7 +47,7 @@ class Timelines(Querying[D]):
 
         def build() -> Any:
             time = self.source.table.c[column]
-            utc = sa.literal_column("'UTC'")
+            utc: Any = sa.literal_column("'UTC'")
             start = sa.func.date_trunc(sa.literal_column(f"'{unit}'"), time, utc).label("start")
             return (
                 sa.select(start, sa.func.count().label("n"))

@@ -204,12 +204,17 @@ class Foundation(Generic[D]):
                 field or self.repository.config.primary_key, error.errors[0].problem
             ) from None
 
-    def _check_columns(self, fields: Values) -> None:
-        """Hold values against their columns before a first statement that does not send them."""
+    def _checked_columns(self, fields: Values, at: str = "") -> dict[str, Any]:
+        """Values held against their columns before a first statement that does not send them."""
         source = self.repository.source
+        checked = {}
         for name, value in fields.items():
-            source.column(name)
-            source.check(name, value)
+            source.column(name, f"{at}{name}")
+            try:
+                checked[name] = source.check(name, value)
+            except ValidationError as error:
+                raise error.at(f"{at}{name}") from None
+        return checked
 
     def _new_fields(self, values: object, id: object = None, *, at: str = "") -> Values:
         """The columns of a new row as a caller may set them."""

@@ -14,7 +14,7 @@ from timber.dto import CursorPage, InputDTO
 from timber.errors import ConfigurationError, ValidationError
 from timber.models.registry import ModelRegistry
 from timber.repository.subscriptions import Subscription
-from timber.services.arguments import json_object, user
+from timber.services.arguments import json_object, text, user
 from timber.services.base import Service
 from timber.services.foundation import Values
 from timber.services.notification_dtos import NotificationCreate, NotificationDTO
@@ -84,7 +84,7 @@ class NotificationService(Service[N]):
         Raises:
             ValidationError: there is no such template, or naming each key that the context lacks.
         """
-        found = self._templates.get(template) if isinstance(template, str) else None
+        found = self._templates.get(text(template, "template"))
         if found is None:
             known = ", ".join(sorted(self._templates))
             raise ValidationError.of("template", f"is not one of {known}")
@@ -181,9 +181,9 @@ class NotificationService(Service[N]):
             equals["priority"] = priority
         return await self.repository.scroll(cursor=cursor, limit=limit, fresh=fresh, **equals)
 
-    async def unread_count(self, user_id: str) -> int:
+    async def unread_count(self, user_id: str, *, fresh: bool = False) -> int:
         """How many messages a user has not read."""
-        return await self.repository.count(user_id=user(user_id), is_read=False)
+        return await self.repository.count(user_id=user(user_id), is_read=False, fresh=fresh)
 
     def subscribe(self, user_id: str, after: str | None = None) -> Subscription[N]:
         """The messages of a user as they are committed, by whichever process: ``async with`` gives an async iterator.

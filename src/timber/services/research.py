@@ -220,16 +220,14 @@ class ResearchService(RuledResearch[R]):
                     return await self.update(last.id, {"content": content})
                 except NotFoundError:
                     pass  # deleted meanwhile
-            return await self._creating(
-                {
-                    "session_id": session,
-                    "user_id": user_id,
-                    "research_type": research_type,
-                    "content": content,
-                    "source_hash": digest,
-                },
-                self._insert,
-            )
+            values = {
+                "session_id": session,
+                "user_id": user_id,
+                "research_type": research_type,
+                "content": content,
+                "source_hash": digest,
+            }
+            return await self._creating(self._checked(values), self._insert)
 
         return await self._computing.find_or_compute(digest, find, compute)
 

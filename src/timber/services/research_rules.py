@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -10,7 +10,7 @@ from uuid import UUID
 from typing_extensions import TypeVar
 
 from timber.database.manager import AsyncDatabaseManager
-from timber.dto import DTO, InputDTO
+from timber.dto import DTO
 from timber.errors import ConflictError, NotFoundError, ValidationError
 from timber.models.registry import ModelRegistry
 from timber.services.arguments import json_object
@@ -56,49 +56,21 @@ class RuledResearch(Service[R]):
         rows = self.repository_of("ResearchLease", LeaseDTO)
         self._computing: Computing[R] = Computing(Leases(rows, clock=self.clock, length=lease))
 
-    async def update(
-        self,
-        id: UUID | str,
-        changes: InputDTO | Mapping[str, object],
-        *,
-        merge: Iterable[str] = (),
-        owner: str | None = None,
-        expected_version: int | None = None,
-    ) -> R:
-        """Change columns of a result; content can be merged into content that is a JSON object.
-
-        Raises:
-            NotFoundError: there is no such result, or it is another owner's.
-            StaleDataError: it has another version than ``expected_version`` by now.
-        """
-        merged = tuple(merge)
-        update = super().update(
-            id, changes, merge=merged, owner=owner, expected_version=expected_version
-        )
-        if "content" not in merged:
-            return await update
-        async with self.db.join_or_begin():
-            research = await update
-            if not isinstance(research.content, dict):
-                # PostgreSQL makes a list of whatever else an object is merged into.
-                raise ValidationError.of(
-                    "content", "as stored is not a JSON object: it can be replaced, not merged into"
-                )
-            return research
+    # Inside
 
     async def _store(self, values: Values) -> R:
-        return await self._insert((await self._with_users([_checked(values)]))[0])
+        return await self._insert((await self._with_users([self._checked(values)]))[0])
 
     async def _insert(self, values: Values) -> R:
         try:
-            return await self.repository.insert(_checked(values))
+            return await self.repository.insert(values)
         except ConflictError as error:
             if _is_missing_session(error):
                 raise NotFoundError(model="Session") from error
             raise
 
     async def _store_many(self, rows: list[Values]) -> list[Any]:
-        checked = [_checked(row, f"{index}.") for index, row in enumerate(rows)]
+        checked = [self._checked(row, f"{index}.") for index, row in enumerate(rows)]
         complete = await self._with_users(checked)
         try:
             return await self.repository.insert_many(complete)
@@ -107,10 +79,17 @@ class RuledResearch(Service[R]):
                 raise NotFoundError(model="Session") from error
             raise
 
+    def _checked(self, values: Values, at: str = "") -> Values:
+        """A new row held against its columns, before its session is looked for."""
+        if values.get("content") is None:
+            raise ValidationError.of(f"{at}content", "is missing")
+        checked = self._checked_columns(values, at)
+        if "metadata" in checked:
+            checked["metadata"] = json_object(checked["metadata"], f"{at}metadata")
+        return checked
+
     async def _with_users(self, rows: list[Values]) -> list[Values]:
         """The rows with the users of their sessions, which must exist, where they name none."""
-        for row in rows:
-            self._check_columns(row)
         sessions = {row["session_id"] for row in rows if row.get("session_id") is not None}
         if not sessions:
             return rows
@@ -130,14 +109,6 @@ class RuledResearch(Service[R]):
         if len(found) < len(sessions):
             raise NotFoundError(model="Session")
         return found
-
-
-def _checked(values: Values, at: str = "") -> Values:
-    if values.get("content") is None:
-        raise ValidationError.of(f"{at}content", "is missing")
-    if "metadata" not in values:
-        return values
-    return {**values, "metadata": json_object(values["metadata"], f"{at}metadata")}
 
 
 def _is_missing_session(error: ConflictError) -> bool:

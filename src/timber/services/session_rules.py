@@ -194,7 +194,7 @@ class RuledSessions(Service[S]):
             if "status" not in fields:
                 return await update(fields)
             to = self.moves.check_known(fields["status"])
-            self._check_before_reading(fields, expected_version, reason)
+            self._check_before_reading(fields, merge, expected_version, reason)
             async with self.db.join_or_begin():
                 state = await self._states.for_update(key, owner=owner)
                 if state.status == to and not must_move:
@@ -212,10 +212,16 @@ class RuledSessions(Service[S]):
         return await self._updating(key, changes, write)
 
     def _check_before_reading(
-        self, fields: Values, expected_version: int | None, reason: str | None
+        self,
+        fields: Values,
+        merge: Iterable[str],
+        expected_version: int | None,
+        reason: str | None,
     ) -> None:
         """Hold the changes against their columns before the first statement, not only with the second."""
-        self._check_columns(fields)
+        self._checked_columns(fields)
+        for name in merge:
+            json_object(fields.get(name), name)
         self._check_reason(reason)
         if expected_version is not None and (
             type(expected_version) is not int or expected_version < 1

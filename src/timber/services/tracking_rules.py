@@ -111,7 +111,7 @@ class TrackerEvents(Service[TrackerEventDTO]):
             at: what an error puts before the name of a field, with the position of the row in braces.
         """
         source = self.repository.source
-        rows = []
+        rows: list[Values] = []
         for index, item in enumerate(items):
             place = at.format(index)
             row = self._new_fields(item, at=place)

@@ -15,14 +15,19 @@ from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateIndex, DropIndex
 
-from timber.database.migrations.failures import failure_of, sqlstate_of
-from timber.database.migrations.surroundings import VERSION_TABLE, Server, Surroundings, connected_to
+from timber.database.migrations.failures import failure_of, sqlstate_of, timber_errors
+from timber.database.migrations.surroundings import (
+    VERSION_TABLE,
+    Server,
+    Surroundings,
+    connected_to,
+)
 from timber.database.migrations.waiting import Waiting, watched
 from timber.database.schema_lock import release_lock, take_lock
 from timber.errors import QueryTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from sqlalchemy.engine import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -69,15 +74,15 @@ class Apply:
 
     async def run(self, surroundings: Surroundings) -> None:
         """Apply what the command asks for, as one process of however many try."""
-        async with connected_to(
-            surroundings.settings, lock_timeout=self.patience.lock_timeout
-        ) as server, server.engine.connect() as connection:
-            async with self._alone(server, connection):
-                if await connection.run_sync(self.first, surroundings):
-                    await self._repeatedly(server, connection, surroundings)
+        settings, patience = surroundings.settings, self.patience
+        async with connected_to(settings, lock_timeout=patience.lock_timeout) as server:
+            with timber_errors(server.target):
+                async with server.engine.connect() as connection, self._alone(server, connection):
+                    if await connection.run_sync(self.first, surroundings):
+                        await self._repeatedly(server, connection, surroundings)
 
     @asynccontextmanager
-    async def _alone(self, server: Server, connection: AsyncConnection) -> AsyncIterator[None]:
+    async def _alone(self, server: Server, connection: AsyncConnection) -> AsyncGenerator[None]:
         self.waited = await take_lock(
             connection, "session", seconds=self.patience.others, target=server.target
         )
@@ -151,7 +156,7 @@ class _Steps:
         connection.exec_driver_sql(self._lock_timeout)
         connection.commit()
         self._configure(connection, surroundings)
-        listeners = {
+        listeners: dict[str, Callable[..., Any]] = {
             "before_execute": self._before_execute,
             "after_execute": self._after_execute,
             "commit": self._committed,

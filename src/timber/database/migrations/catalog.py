@@ -98,11 +98,12 @@ class Index:
     keys: tuple[IndexKey, ...]
     include: tuple[str, ...] = ()
     where: Expression | None = None
-    options: tuple[str, ...] = ()
+    options: frozenset[str] = frozenset()
     nulls_not_distinct: bool = False
     valid: bool = True
     uses: frozenset[str] = field(default=frozenset(), compare=False)
     """The columns without which it cannot be."""
+    options_in_order: tuple[str, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

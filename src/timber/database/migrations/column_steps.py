@@ -48,7 +48,9 @@ def _drop(table: Table, column: Column, added: list[Column], *, again: bool) -> 
         if other.type == column.type and other.generated is None and column.generated is None:
             renamed = f"op.alter_column({code.literal(table.bare_name)}, {name}, new_column_name={code.literal(other.name)})"
             note = f"If it is called {other.name} now, only {renamed} keeps its values."
-    drop = code.call("op.drop_column", code.literal(table.bare_name), name, *code.schema_argument(table))
+    drop = code.call(
+        "op.drop_column", code.literal(table.bare_name), name, *code.schema_argument(table)
+    )
     loses = f"the column {table.name}.{column.name}" if column.generated is None else None
     return Step(drop, note, loses)
 
@@ -70,29 +72,40 @@ def _alter(table: Table, old: Column, new: Column) -> Iterator[Step]:
         yield Step(_sql(table, new, "DROP EXPRESSION"))
     if old.identity and not new.identity:
         yield Step(_sql(table, new, "DROP IDENTITY"))
-    changes: list[str] = []
-    note = None
-    if (old.type, old.collation) != (new.type, new.collation):
-        changes.append(f"type_={code.type_code(new)}")
-        if _family(old) != _family(new):
-            changes.append(f"postgresql_using={code.sql(f'{code.quoted(new.name)}::{new.type}')}")
-        note = "This may rewrite the table, and nobody can use it meanwhile."
-    if old.nullable != new.nullable:
-        changes.append(f"nullable={new.nullable}")
-        if not new.nullable:
-            note = "Fails if there are rows without a value; reads them all, and nobody can use the table meanwhile."
-    if old.default != new.default:
-        default = code.text(new.default) if new.default is not None else None
-        changes.append(f"server_default={default}")
-    if old.comment != new.comment:
-        comment = code.literal(new.comment) if new.comment is not None else None
-        changes.append(f"comment={comment}")
+    changes = [*_type_changes(old, new), *_other_changes(old, new)]
     if changes:
         place = [code.literal(table.bare_name), code.literal(new.name)]
-        yield Step(code.call("op.alter_column", *place, *changes, *code.schema_argument(table)), note)
+        alter = code.call("op.alter_column", *place, *changes, *code.schema_argument(table))
+        yield Step(alter, _caution(old, new))
     if new.identity and new.identity != old.identity:
-        how = f"{_IDENTITY[new.identity]} AS IDENTITY" if not old.identity else _IDENTITY[new.identity]
-        yield Step(_sql(table, new, f"{'SET' if old.identity else 'ADD'} GENERATED {how}"))
+        how = "SET GENERATED" if old.identity else "ADD GENERATED"
+        ending = "" if old.identity else " AS IDENTITY"
+        yield Step(_sql(table, new, f"{how} {_IDENTITY[new.identity]}{ending}"))
+
+
+def _type_changes(old: Column, new: Column) -> Iterator[str]:
+    if (old.type, old.collation) == (new.type, new.collation):
+        return
+    yield f"type_={code.type_code(new)}"
+    if _family(old) != _family(new):
+        yield f"postgresql_using={code.literal(f'{code.quoted(new.name)}::{new.type}')}"
+
+
+def _other_changes(old: Column, new: Column) -> Iterator[str]:
+    if old.nullable != new.nullable:
+        yield f"nullable={new.nullable}"
+    if old.default != new.default:
+        yield f"server_default={code.text(new.default) if new.default is not None else None}"
+    if old.comment != new.comment:
+        yield f"comment={code.literal(new.comment) if new.comment is not None else None}"
+
+
+def _caution(old: Column, new: Column) -> str | None:
+    if old.nullable and not new.nullable:
+        return "Fails if there are rows without a value. It reads all rows, and nobody can use the table meanwhile."
+    if old.type != new.type:
+        return "It may rewrite the table, and nobody can use it meanwhile."
+    return None
 
 
 def _family(column: Column) -> str:
@@ -100,4 +113,6 @@ def _family(column: Column) -> str:
 
 
 def _sql(table: Table, column: Column, action: str) -> str:
-    return code.execute(f"ALTER TABLE {code.quoted(table.name)} ALTER COLUMN {code.quoted(column.name)} {action}")
+    return code.execute(
+        f"ALTER TABLE {code.quoted(table.name)} ALTER COLUMN {code.quoted(column.name)} {action}"
+    )

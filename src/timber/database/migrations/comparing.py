@@ -80,9 +80,7 @@ def _table(current: Table, wanted: Table) -> Iterator[str]:
     yield from _definitions(f"{name}: the trigger", current.triggers, wanted.triggers)
 
 
-def _definitions(
-    what: str, current: Mapping[str, str], wanted: Mapping[str, str]
-) -> Iterator[str]:
+def _definitions(what: str, current: Mapping[str, str], wanted: Mapping[str, str]) -> Iterator[str]:
     for name, missing in _apart(current, wanted):
         yield f"{what} {name} {missing or 'differs from that of the models'}"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def said_by_server(error: DBAPIError) -> str:
 
 
 @contextmanager
-def timber_errors(target: str = "the database") -> Iterator[None]:
+def timber_errors(target: str = "the database") -> Generator[None]:
     """What Alembic and the driver raise inside leaves as Timber's errors; what a migration's own code raises, as it is."""
     try:
         yield

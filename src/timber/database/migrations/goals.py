@@ -20,7 +20,9 @@ def goal(current: Catalog, wanted: Catalog) -> Catalog:
     those that nothing needs any more do not.
     """
     tables = {
-        name: replace(table, triggers={**_strangers(current.tables[name].triggers), **table.triggers})
+        name: replace(
+            table, triggers={**_strangers(current.tables[name].triggers), **table.triggers}
+        )
         if name in current.tables
         else table
         for name, table in wanted.tables.items()
@@ -60,14 +62,15 @@ def _halfway(current: Table, wanted: Table) -> Table:
         wanted,
         indexes={name: i for name, i in current.indexes.items() if not i.uses & gone},
         constraints={
-            name: _unchecked(current.constraints.get(name), constraint)
+            name: _unchecked(current.constraints.get(name), constraint, gone)
             for name, constraint in wanted.constraints.items()
         },
     )
 
 
-def _unchecked(current: Constraint | None, wanted: Constraint) -> Constraint:
-    if wanted.kind not in _CHECKED_LATER or current == wanted:
+def _unchecked(current: Constraint | None, wanted: Constraint, gone: set[str]) -> Constraint:
+    stays = current == wanted and not gone.intersection(wanted.columns)
+    if wanted.kind not in _CHECKED_LATER or stays:
         return wanted
     return replace(wanted, valid=False)
 

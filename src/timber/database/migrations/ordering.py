@@ -16,7 +16,9 @@ def in_order(tables: Iterable[Table]) -> tuple[list[Table], list[tuple[Table, Co
     ordered: list[Table] = []
     later: list[tuple[Table, Constraint]] = []
     while waiting:
-        name = min(waiting, key=lambda n: len(_blocking(waiting[n], waiting)))  # the first of equals
+        name = min(
+            waiting, key=lambda n: len(_blocking(waiting[n], waiting))
+        )  # the first of equals
         table = waiting.pop(name)
         ordered.append(table)
         later += [(table, key) for key in _blocking(table, waiting)]
@@ -24,6 +26,4 @@ def in_order(tables: Iterable[Table]) -> tuple[list[Table], list[tuple[Table, Co
 
 
 def _blocking(table: Table, waiting: dict[str, Table]) -> list[Constraint]:
-    return [
-        key for key in table.of_kind("f") if key.target in waiting and key.target != table.name
-    ]
+    return [key for key in table.of_kind("f") if key.target in waiting and key.target != table.name]

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from timber.database.migrations import rendering as code
 from timber.database.migrations.column_steps import Step, column_steps
+from timber.database.migrations.goals import made_anew
 from timber.database.migrations.ordering import in_order
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from timber.database.migrations.catalog import Catalog, Constraint, Table
+
 
 def plan(current: Catalog, wanted: Catalog, *, online: bool = False) -> list[Step]:
     """What leads from the one to the other, everything in an order in which it can be done.
@@ -67,8 +69,7 @@ class _Plan:
             if new.triggers.get(trigger) != definition:
                 yield Step(_drop_trigger(trigger, old))
         for key in sorted(old.constraints.values(), key=lambda c: c.kind != "f"):
-            wanted = new.constraints.get(key.name)
-            if wanted is None or replace(key, valid=wanted.valid) != wanted:
+            if not _stays(key, old, new):
                 yield Step(_drop_constraint(old, key))
         if not self.online:
             yield from self._drop_indexes(old, new)
@@ -90,9 +91,13 @@ class _Plan:
             yield Step(_drop_constraint(table, key))
         for table in reversed(tables):
             same = [t.name for t in self.added if set(t.columns) == set(table.columns)]
-            note = f"If it is called {same[0]} now: op.rename_table keeps its rows." if same else None
+            note = (
+                f"If it is called {same[0]} now: op.rename_table keeps its rows." if same else None
+            )
             yield Step(
-                code.call("op.drop_table", code.literal(table.bare_name), *code.schema_argument(table)),
+                code.call(
+                    "op.drop_table", code.literal(table.bare_name), *code.schema_argument(table)
+                ),
                 note,
                 f"the table {table.name}",
             )
@@ -115,7 +120,7 @@ class _Plan:
     def _constraints(self, old: Table, new: Table, *kinds: str) -> Iterator[Step]:
         for constraint in new.of_kind(*kinds):
             current = old.constraints.get(constraint.name)
-            if current is None or replace(current, valid=constraint.valid) != constraint:
+            if current is None or not _stays(current, old, new):
                 locks = "Nobody can write to the table until its index is built."
                 note = locks if constraint.kind in "pux" else None
                 yield Step(code.create_constraint(new, constraint), note)
@@ -150,6 +155,13 @@ class _Plan:
         for name in self.current.enums:
             if name not in self.wanted.enums:
                 yield Step(code.execute(f"DROP TYPE {code.quoted(name)}"))
+
+
+def _stays(constraint: Constraint, old: Table, new: Table) -> bool:
+    wanted = new.constraints.get(constraint.name)
+    if wanted is None or replace(constraint, valid=wanted.valid) != wanted:
+        return False
+    return not set(constraint.columns) & set(made_anew(old, new))
 
 
 def _create_table(table: Table, waiting: set[tuple[str, str]]) -> str:
@@ -193,7 +205,9 @@ def _enum(name: str, current: tuple[str, ...] | None, wanted: tuple[str, ...]) -
     for label in wanted:
         if label not in current:
             yield Step(
-                code.execute(f"ALTER TYPE {code.quoted(name)} ADD VALUE IF NOT EXISTS {_label(label)}"),
+                code.execute(
+                    f"ALTER TYPE {code.quoted(name)} ADD VALUE IF NOT EXISTS {_label(label)}"
+                ),
                 "PostgreSQL cannot take a label away again.",
             )
 

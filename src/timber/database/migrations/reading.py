@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sqlalchemy.engine import Connection
+    from sqlalchemy.types import TypeEngine
 
 _NOT_OF_AN_EXTENSION = """NOT EXISTS (
   SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = {oid} AND e.deptype = 'e')"""
@@ -32,7 +33,7 @@ SELECT c.oid, n.nspname AS schema, c.relname AS name, obj_description(c.oid, 'pg
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname = ANY(:schemas)
    AND {_NOT_OF_AN_EXTENSION.format(catalog="pg_class", oid="c.oid")}
- ORDER BY c.relname"""
+ ORDER BY c.relname"""  # noqa: S608 - fixed text
 
 _COLUMNS = """
 SELECT a.attrelid AS of, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type, NOT a.attnotnull AS nullable,
@@ -105,13 +106,13 @@ SELECT n.nspname AS schema, p.proname AS name, pg_get_function_identity_argument
   FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
  WHERE n.nspname = ANY(:schemas) AND p.prokind IN ('f', 'p')
    AND {_NOT_OF_AN_EXTENSION.format(catalog="pg_proc", oid="p.oid")}
- ORDER BY p.proname"""
+ ORDER BY p.proname"""  # noqa: S608 - fixed text
 
 _ENUMS = f"""
 SELECT n.nspname AS schema, t.typname AS name, array_agg(e.enumlabel::text ORDER BY e.enumsortorder) AS labels
   FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace JOIN pg_enum e ON e.enumtypid = t.oid
  WHERE n.nspname = ANY(:schemas) AND {_NOT_OF_AN_EXTENSION.format(catalog="pg_type", oid="t.oid")}
- GROUP BY n.nspname, t.typname ORDER BY t.typname"""
+ GROUP BY n.nspname, t.typname ORDER BY t.typname"""  # noqa: S608 - fixed text
 
 _ACTIONS = {"c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT", "r": "RESTRICT"}
 
@@ -141,7 +142,9 @@ def read_catalog(
             reader.name(row): tuple(row.labels)
             for row in reader.rows(_ENUMS, schemas=list(schemas))
         },
-        extensions=frozenset(row.extname for row in reader.rows("SELECT extname FROM pg_extension")),
+        extensions=frozenset(
+            row.extname for row in reader.rows("SELECT extname FROM pg_extension")
+        ),
     )
 
 
@@ -163,7 +166,9 @@ class _Reader:
     def unqualified(self, text: str) -> str:
         """The text with each schema called as it is to be called."""
         for schema, shown in self._schemas.items():
-            text = re.sub(rf'(?<![\w."])"?{re.escape(schema)}"?\.', f"{shown}." if shown else "", text)
+            text = re.sub(
+                rf'(?<![\w."])"?{re.escape(schema)}"?\.', f"{shown}." if shown else "", text
+            )
         return text
 
     def _expression(self, text: str | None) -> Expression | None:
@@ -235,7 +240,12 @@ class _Reader:
                 nulls_first=bool(order & 2),
             )
             for text, plain, operators, collation, order in zip(
-                row.keys[: row.searched], row.plain, row.operators, row.collations, row.orders, strict=True
+                row.keys[: row.searched],
+                row.plain,
+                row.operators,
+                row.collations,
+                row.orders,
+                strict=True,
             )
         ]
         return Index(
@@ -245,7 +255,8 @@ class _Reader:
             keys=tuple(keys),
             include=tuple(row.keys[row.searched :]),
             where=self._expression(row.where),
-            options=tuple(sorted(row.options)),
+            options=frozenset(row.options),
+            options_in_order=tuple(row.options),
             nulls_not_distinct=row.nulls_not_distinct,
             valid=row.valid,
             uses=frozenset(row.uses),
@@ -253,12 +264,24 @@ class _Reader:
 
 
 def _query(sql: str) -> sa.TextClause:
-    types = {"schemas": sa.ARRAY(sa.Text), "tables": sa.ARRAY(sa.BigInteger)}
+    types: dict[str, TypeEngine[Any]] = {
+        "schemas": sa.ARRAY(sa.Text),
+        "tables": sa.ARRAY(sa.BigInteger),
+    }
     used = [name for name in types if f":{name}" in sql]
     return sa.text(sql).bindparams(*(sa.bindparam(name, type_=types[name]) for name in used))
 
 
 _QUERIES = {
     sql: _query(sql)
-    for sql in (_TABLES, _COLUMNS, _CONSTRAINTS, _INDEXES, _TRIGGERS, _FUNCTIONS, _ENUMS, "SELECT extname FROM pg_extension")
+    for sql in (
+        _TABLES,
+        _COLUMNS,
+        _CONSTRAINTS,
+        _INDEXES,
+        _TRIGGERS,
+        _FUNCTIONS,
+        _ENUMS,
+        "SELECT extname FROM pg_extension",
+    )
 }

@@ -6,6 +6,8 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
+from sqlalchemy.dialects import postgresql
+
 if TYPE_CHECKING:
     from timber.database.migrations.catalog import (
         Column,
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 96  # within upgrade(), whose body is indented by four
 
+_PREPARER: Final = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call] - SQLAlchemy's own
 _TYPES: Final = {
     "uuid": "sa.Uuid()",
     "text": "sa.Text()",
@@ -69,7 +72,9 @@ def literal(text: str) -> str:
 
 def sql(text: str) -> str:
     """SQL as a Python string that SQLAlchemy's text() takes as it is: a colon before a word is no parameter."""
-    text = re.sub(r"\\(:[\w$]*)(?![:\w$])", r"\\\\\1", text)  # its own backslash before a colon stays
+    text = re.sub(
+        r"\\(:[\w$]*)(?![:\w$])", r"\\\\\1", text
+    )  # its own backslash before a colon stays
     text = re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", text)
     if "\n" not in text:
         return literal(text)
@@ -84,20 +89,7 @@ def execute(statement: str) -> str:
 
 def quoted(name: str) -> str:
     """A name in SQL, with its schema if it has one."""
-    return ".".join(
-        part if re.fullmatch(r"[a-z_][a-z0-9_]*", part) and part not in _WORDS else f'"{part}"'
-        for part in name.split(".")
-    )
-
-
-# Names a model may well have that PostgreSQL takes for something else.
-_WORDS: Final = frozenset(
-    "all analyse analyze any array asc both case cast check collate column constraint create default desc distinct do else "
-    "end except fetch for foreign from grant group having in initially intersect into lateral leading limit not null offset "
-    "on only or order placing primary references returning select some symmetric table then to trailing union unique user "
-    "using variadic when where window with authorization binary collation cross freeze full ilike inner is isnull join left "
-    "like natural notnull outer overlaps right similar verbose".split()
-)
+    return ".".join(_PREPARER.quote(part) for part in name.split("."))
 
 
 def type_code(column: Column) -> str:
@@ -160,7 +152,9 @@ def constraint_code(constraint: Constraint) -> str:
 
 def _constraint_name(constraint: Constraint) -> str:
     # The naming convention would be applied to a check's name again without op.f().
-    return f"op.f({literal(constraint.name)})" if constraint.kind == "c" else literal(constraint.name)
+    return (
+        f"op.f({literal(constraint.name)})" if constraint.kind == "c" else literal(constraint.name)
+    )
 
 
 def _actions(constraint: Constraint) -> list[str]:
@@ -192,7 +186,12 @@ def create_constraint(table: Table, constraint: Constraint) -> str:
         schema, _, target = (constraint.target or "").rpartition(".")
         columns = [_names(constraint.columns), _names(constraint.target_columns)]
         referent = [f"referent_schema={literal(schema)}"] if schema else []
-        rest = [*_actions(constraint), *schema_argument(table, "source_schema"), *referent, *pending]
+        rest = [
+            *_actions(constraint),
+            *schema_argument(table, "source_schema"),
+            *referent,
+            *pending,
+        ]
         return call("op.create_foreign_key", name, of, literal(target), *columns, *rest)
     kind = "primary_key" if constraint.kind == "p" else "unique_constraint"
     return call(f"op.create_{kind}", name, of, _names(constraint.columns), *schema_argument(table))
@@ -214,7 +213,7 @@ def create_index(table: Table, index: Index, *, concurrently: bool = False) -> s
     if index.where is not None:
         arguments.append(f"postgresql_where={text(index.where)}")
     if index.options:
-        pairs = [option.partition("=") for option in index.options]
+        pairs = [option.partition("=") for option in index.options_in_order]
         options = ", ".join(f"{literal(key)}: {literal(value)}" for key, _, value in pairs)
         arguments.append(f"postgresql_with={{{options}}}")
     if index.nulls_not_distinct:

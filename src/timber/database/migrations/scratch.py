@@ -15,15 +15,24 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from timber.database.migrations.catalog import Catalog, Expression, Table
+from timber.database.migrations.catalog import (
+    Catalog,
+    Column,
+    Constraint,
+    Expression,
+    Index,
+    Table,
+)
 from timber.database.migrations.reading import read_catalog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from sqlalchemy.engine import Connection
 
-_EXTENSION = re.compile(r'\s*CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?"?([\w-]+)', re.IGNORECASE)
+_EXTENSION = re.compile(
+    r'\s*CREATE\s+EXTENSION\s+(?:IF\s+NOT\s+EXISTS\s+)?"?([\w-]+)', re.IGNORECASE
+)
 
 
 def both_catalogs(
@@ -37,7 +46,10 @@ def both_catalogs(
     names = sorted({table.schema for table in metadata.tables.values()} - {None}, key=str)
     try:
         default = connection.scalar(sa.text("SELECT current_schema()")) or "public"
-        schemas: dict[str, str | None] = {default: None, **{str(n): n for n in names if n != default}}
+        schemas: dict[str, str | None] = {
+            default: None,
+            **{str(n): n for n in names if n != default},
+        }
         current = read_catalog(connection, schemas, leave_out=leave_out)
         wanted = _build(connection, metadata, default, [s for s in schemas.values() if s])
     finally:
@@ -45,7 +57,9 @@ def both_catalogs(
     return current, wanted
 
 
-def _build(connection: Connection, metadata: sa.MetaData, default: str, named: list[str]) -> Catalog:
+def _build(
+    connection: Connection, metadata: sa.MetaData, default: str, named: list[str]
+) -> Catalog:
     mark = f"timber_check_{uuid4().hex[:12]}"
     rooms: dict[str | None, str] = {None: mark, **{name: f"{mark}_{name}" for name in named}}
     for room in rooms.values():
@@ -61,7 +75,7 @@ def _build(connection: Connection, metadata: sa.MetaData, default: str, named: l
         finally:
             connection.execution_options(schema_translate_map={})
     built = read_catalog(connection, {room: name for name, room in rooms.items()})
-    tables = {name: table for name, table in built.tables.items()}
+    tables = dict(built.tables)
     for table in metadata.tables.values():
         name = f"{table.schema}.{table.name}" if table.schema in named else table.name
         tables[name] = _as_written(tables[name], table, connection)
@@ -69,7 +83,7 @@ def _build(connection: Connection, metadata: sa.MetaData, default: str, named: l
 
 
 @contextmanager
-def _extensions_asked_for(connection: Connection) -> Iterator[set[str]]:
+def _extensions_asked_for(connection: Connection) -> Generator[set[str]]:
     asked: set[str] = set()
 
     def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
@@ -85,48 +99,52 @@ def _extensions_asked_for(connection: Connection) -> Iterator[set[str]]:
 
 def _as_written(read: Table, table: sa.Table, connection: Connection) -> Table:
     """The table with its expressions as the model's author wrote them, which is what a migration should show."""
-    compiler: Any = connection.dialect.ddl_compiler(connection.dialect, None)  # type: ignore[arg-type]
-
-    def sql(clause: Any) -> str:
-        return str(
-            compiler.sql_compiler.process(clause, include_table=False, literal_binds=True)
-        )
-
-    def name_of(thing: Any) -> str:
-        preparer = connection.dialect.identifier_preparer
-        quoted = (
-            preparer.format_index(thing)
-            if isinstance(thing, sa.Index)
-            else preparer.format_constraint(thing)
-        )
-        return str(quoted).strip('"')
-
-    columns = dict(read.columns)
-    for column in table.columns:
-        found = columns[column.name]
-        if found.generated is not None and column.computed is not None:
-            written = sql(column.computed.sqltext)
-            columns[column.name] = replace(found, generated=_rewritten(found.generated, written))
-        elif found.default is not None and not found.serial:
-            text = compiler.get_column_default_string(column)
-            if text is not None:
-                columns[column.name] = replace(found, default=_rewritten(found.default, text))
-    constraints = dict(read.constraints)
-    for constraint in table.constraints:
-        if isinstance(constraint, sa.CheckConstraint):
-            name = name_of(constraint)
-            if (known := constraints.get(name)) is not None and known.check is not None:
-                check = _rewritten(known.check, sql(constraint.sqltext))
-                constraints[name] = replace(known, check=check)
-    indexes = dict(read.indexes)
-    for index in table.indexes:
-        where = index.dialect_options["postgresql"]["where"]
-        stored = indexes.get(name_of(index))
-        if stored is not None and stored.where is not None and where is not None:
-            condition = where if isinstance(where, sa.ClauseElement) else sa.text(where)
-            indexes[stored.name] = replace(stored, where=_rewritten(stored.where, sql(condition)))
-    return replace(read, columns=columns, constraints=constraints, indexes=indexes)
+    author = _Author(connection)
+    return replace(
+        read,
+        columns={**read.columns, **dict(author.columns(read, table))},
+        constraints={**read.constraints, **dict(author.checks(read, table))},
+        indexes={**read.indexes, **dict(author.indexes(read, table))},
+    )
 
 
-def _rewritten(expression: Expression, written: str) -> Expression:
-    return Expression(expression.shown, written)
+class _Author:
+    def __init__(self, connection: Connection) -> None:
+        dialect: Any = connection.dialect
+        self._compiler = dialect.ddl_compiler(dialect, None)
+        self._preparer = dialect.identifier_preparer
+
+    def _sql(self, clause: Any) -> str:
+        compiler = self._compiler.sql_compiler
+        return str(compiler.process(clause, include_table=False, literal_binds=True))
+
+    def columns(self, read: Table, table: sa.Table) -> Iterator[tuple[str, Column]]:
+        for column in table.columns:
+            found = read.columns[column.name]
+            if found.generated is not None and column.computed is not None:
+                written = Expression(found.generated.shown, self._sql(column.computed.sqltext))
+                yield column.name, replace(found, generated=written)
+            elif found.default is not None and not found.serial:
+                text = self._compiler.get_column_default_string(column)
+                if text is not None:
+                    written = Expression(found.default.shown, text)
+                    yield column.name, replace(found, default=written)
+
+    def checks(self, read: Table, table: sa.Table) -> Iterator[tuple[str, Constraint]]:
+        for constraint in table.constraints:
+            if isinstance(constraint, sa.CheckConstraint):
+                name = str(self._preparer.format_constraint(constraint)).strip('"')
+                found = read.constraints.get(name)
+                if found is not None and found.check is not None:
+                    written = Expression(found.check.shown, self._sql(constraint.sqltext))
+                    yield name, replace(found, check=written)
+
+    def indexes(self, read: Table, table: sa.Table) -> Iterator[tuple[str, Index]]:
+        for index in table.indexes:
+            where = index.dialect_options["postgresql"]["where"]
+            name = str(self._preparer.format_index(index)).strip('"')
+            found = read.indexes.get(name)
+            if found is not None and found.where is not None and where is not None:
+                condition = where if isinstance(where, sa.ClauseElement) else sa.text(where)
+                written = Expression(found.where.shown, self._sql(condition))
+                yield name, replace(found, where=written)

@@ -17,7 +17,7 @@ from timber.database.urls import connect_arguments, name_of, parse_url
 from timber.dto import encode_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncGenerator, Callable
 
     from timber.settings import TimberSettings
 
@@ -56,7 +56,7 @@ class Server:
 
 
 @asynccontextmanager
-async def connected_to(settings: TimberSettings, *, lock_timeout: float) -> AsyncIterator[Server]:
+async def connected_to(settings: TimberSettings, *, lock_timeout: float) -> AsyncGenerator[Server]:
     """The database of the settings; the embedded server is started for it.
 
     Args:

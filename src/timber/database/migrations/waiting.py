@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from timber.database.errors import FOREIGN
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -46,7 +46,7 @@ class Waiting:
 
 
 @asynccontextmanager
-async def watched(engine: AsyncEngine, pid: int, *, lock_timeout: float) -> AsyncIterator[Waiting]:
+async def watched(engine: AsyncEngine, pid: int, *, lock_timeout: float) -> AsyncGenerator[Waiting]:
     """Look again and again what the backend ``pid`` is waiting for.
 
     Args:
@@ -70,7 +70,9 @@ async def _watch(engine: AsyncEngine, pid: int, seen: Waiting, pause: float) -> 
                 rows = (await connection.execute(_WAITED_FOR, {"pid": pid})).all()
                 await connection.rollback()
                 if rows:
-                    seen.what = f"{rows[0].mode} on {rows[0].relation}" if rows[0].relation else "a lock"
+                    seen.what = (
+                        f"{rows[0].mode} on {rows[0].relation}" if rows[0].relation else "a lock"
+                    )
                     seen.holders = [_describe(row) for row in rows]
     except FOREIGN as error:
         # Nothing depends on it but what an error can tell.
@@ -81,7 +83,9 @@ def _describe(row: sa.Row[tuple[object, ...]]) -> str:
     known = [
         f"user {row.usename}" if row.usename else None,
         row.application_name or None,
-        f"{row.state} for {row.seconds:.0f} s" if row.state and row.seconds is not None else row.state,
+        f"{row.state} for {row.seconds:.0f} s"
+        if row.state and row.seconds is not None
+        else row.state,
     ]
     words = ", ".join(word for word in known if word)
     return f"pid {row.pid} ({words})" if words else f"pid {row.pid}"

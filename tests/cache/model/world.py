@@ -1,0 +1,402 @@
+"""A Redis, a database and processes made of memory, whose every operation is a step that a schedule places.
+
+The caches in the processes are the real ones. The simulated Redis does in Python what the scripts do in Lua; another test
+holds the two to the same answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+from uuid import UUID
+
+from tests.cache.model.schedules import OK, Run, Stale, Threads, drive, step, touches
+from timber.cache.codec import JsonCodec
+from timber.cache.coherence.cache import CoherentCache
+from timber.cache.coherence.envelope import HEAD_BYTES, LEASE, epoch_of, seal
+from timber.cache.coherence.listening import message_of
+from timber.cache.coherence.store import Fill, Lease, UnreachableError, Wish
+from timber.cache.memory import MemoryCache
+
+MODEL = "Row"
+TAG = "rows:of:one"
+LEASE_SECONDS = 3.0
+DEPOSED = "is confirmed by a deposed primary"
+
+
+class Server:
+    """What Redis holds, and what its scripts do."""
+
+    def __init__(self) -> None:
+        self.data: dict[str, bytes] = {}
+        self.replication_id = "a"
+        self.checks_lease = True
+        self.checks_stamps = True
+        self.stale: dict[str, bytes] | None = None
+
+    @property
+    def epoch(self) -> bytes:
+        return epoch_of(self.replication_id)
+
+    def read(self, names: Sequence[str], tags: Sequence[str]) -> list[bytes | None]:
+        return [self.data.get("e:" + n) for n in names] + [self.data.get("g:" + t) for t in tags]
+
+    def lease(self, wish: Wish) -> Lease | None:
+        key = "e:" + wish.name
+        if self.data.get(key, b"")[:HEAD_BYTES] != wish.seen:
+            return None
+        stamps = tuple(
+            self.data.setdefault("g:" + tag, fresh)
+            for tag, fresh in zip(wish.tags, wish.fresh, strict=True)
+        )
+        self.data[key] = LEASE + wish.token
+        return Lease(wish.name, wish.token, wish.tags, stamps, self.epoch)
+
+    def fill(self, fill: Fill) -> bool:
+        lease, key = fill.lease, "e:" + fill.lease.name
+        if self.checks_lease and self.data.get(key) != LEASE + lease.token:
+            return False
+        if self.checks_stamps and any(
+            self.data.get("g:" + tag) != stamp
+            for tag, stamp in zip(lease.tags, lease.stamps, strict=True)
+        ):
+            self.data.pop(key, None)
+            return False
+        self.data[key] = seal(lease.token, lease.epoch, lease.stamps, fill.payload)
+        return True
+
+    def release(self, lease: Lease) -> None:
+        if self.data.get("e:" + lease.name) == LEASE + lease.token:
+            del self.data["e:" + lease.name]
+
+    def delete(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.data.pop("e:" + name, None)
+            self.data.pop("g:" + name, None)
+
+    def expire_leases(self) -> bool:
+        expired = [key for key, value in self.data.items() if value[:1] == LEASE]
+        for key in expired:
+            del self.data[key]
+        return bool(expired)
+
+
+class Event:
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self._is_set = False
+
+    def set(self) -> None:
+        self._is_set = True
+
+    async def wait(self) -> None:
+        await step("waits", self._process.mine(), is_enabled=lambda: self._is_set)
+
+
+class ScriptedClock:
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    def now(self) -> float:
+        return self._process.world.time
+
+    async def sleep(self, seconds: float) -> None:
+        world = self._process.world
+        seen = world.redis_changes
+        await step(
+            "sleeps",
+            self._process.mine(reads=["e"]),
+            is_enabled=lambda: world.redis_changes != seen,
+        )
+
+    def event(self) -> Event:
+        return Event(self._process)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._process.world.threads.add(
+            f"{self._process.name}.background", work, self._process.name, is_daemon=True
+        )
+
+    def token(self) -> bytes:
+        self._process.world.tokens += 1
+        return self._process.world.tokens.to_bytes(12, "big")
+
+
+class ScriptedStore:
+    """The store of one process: each operation is a step at the server and a step back home."""
+
+    publishes_first = False
+    publishes = True
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+        self.breaker = None
+
+    @property
+    def epoch(self) -> bytes | None:
+        return self._process.known_epoch
+
+    async def _do(
+        self, label: str, effect: Callable[[], Any], reads: Sequence[str], writes: Sequence[str]
+    ) -> Any:
+        process, world = self._process, self._process.world
+        faults = world.operation_faults
+        variants = (OK, *(fault for fault in faults if fault != DEPOSED or label == "clear"))
+        how = await step(label, process.alive(reads, writes), variants)
+        if process.is_cut or how in ("fails", DEPOSED):
+            result = None
+        elif how == "is late":
+            world.threads.add(f"late {label}", self._late(label, effect, reads, writes), "redis")
+            result = None
+        else:
+            result = effect()
+            if writes:
+                world.redis_changes += 1
+        if how == DEPOSED:
+            process.lose_subscription()
+        # Learning of it.
+        is_error = process.is_cut or how in ("fails", "is late", "loses its reply")
+        await step(f"{label}: {'an error' if is_error else 'the reply'}", process.mine())
+        if is_error:
+            raise UnreachableError
+        return result
+
+    async def _late(
+        self, label: str, effect: Callable[[], Any], reads: Sequence[str], writes: Sequence[str]
+    ) -> None:
+        await step(f"late {label}", touches(reads, writes))
+        effect()
+        self._process.world.redis_changes += 1
+
+    async def read(self, names: Sequence[str], tags: Sequence[str]) -> list[bytes | None]:
+        server = self._process.world.server
+        reads = ["e", *("g:" + tag for tag in tags)]
+        found: list[bytes | None] = await self._do(
+            "MGET", lambda: server.read(names, tags), reads, ()
+        )
+        return found
+
+    async def lease(self, wishes: Sequence[Wish]) -> list[Lease | None]:
+        server = self._process.world.server
+        writes = ["e", *("g:" + tag for wish in wishes for tag in wish.tags)]
+        leases: list[Lease | None] = await self._do(
+            "lease", lambda: [server.lease(wish) for wish in wishes], (), writes
+        )
+        return leases
+
+    async def fill(self, fills: Sequence[Fill]) -> list[bool]:
+        server = self._process.world.server
+        reads = ["g:" + tag for fill in fills for tag in fill.lease.tags]
+        filled: list[bool] = await self._do(
+            "fill", lambda: [server.fill(fill) for fill in fills], reads, ["e"]
+        )
+        return filled
+
+    async def release(self, lease: Lease) -> None:
+        server = self._process.world.server
+        await self._do("release", lambda: server.release(lease), (), ["e"])
+
+    async def clear(self, names: Sequence[str]) -> None:
+        world = self._process.world
+        writes = ["e", *("g:" + name for name in names)]
+        queues = [f"queue {name}" for name in world.processes]
+        publishing: Callable[[], None] = lambda: world.publish(names)  # noqa: E731
+
+        def clear() -> None:
+            world.server.delete(names)
+            if self.publishes and not self.publishes_first:
+                publishing()
+
+        if self.publishes_first:
+            await self._do("PUBLISH", publishing, (), queues)
+        await self._do("clear", clear, (), [*writes, *queues])
+
+
+class OwedRows:
+    """The table of owed rows, as the replay of one process sees it."""
+
+    def __init__(self, process: Process) -> None:
+        self._process = process
+
+    async def add(self, id: UUID, names: Sequence[str]) -> None:
+        self._process.world.owed[id] = tuple(names)
+
+    async def due(self) -> list[tuple[UUID, Sequence[str]]]:
+        await step("SELECT owed", self._process.alive(reads=["owed"]))
+        return list(self._process.world.owed.items())
+
+    async def delete(self, ids: Sequence[UUID]) -> None:
+        await step("DELETE owed", self._process.alive(writes=["owed"]))
+        for id_ in ids:
+            self._process.world.owed.pop(id_, None)
+
+
+class Process:
+    """One process with a real cache."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.is_cut = False
+        self.known_epoch: bytes | None = world.server.epoch
+        self.queue: list[bytes] = []
+        self.is_subscribed = True
+        self.restart()
+
+    def restart(self) -> None:
+        store: Any = ScriptedStore(self)
+        clock = ScriptedClock(self)
+        self.cache = CoherentCache(
+            memory=MemoryCache(clock=clock.now, jitter=0), store=store, owed=OwedRows(self), clock=clock
+        )
+        self.kind = self.cache.kind(MODEL, JsonCodec("00"))
+        self.queue.clear()
+        self.subscribe()
+
+    def lose_subscription(self) -> None:
+        """Nothing is heard any more, and it is not noticed yet."""
+        self.is_subscribed = False
+        self.queue.clear()
+
+    def subscribe(self) -> None:
+        """The loss was noticed, and now it is over."""
+        self.is_cut = False
+        self.known_epoch = self.world.server.epoch
+        self.is_subscribed = True
+        self.cache.listening.subscribed()
+
+    def mine(self, reads: Sequence[str] = (), writes: Sequence[str] = ()) -> Any:
+        """What a step inside this process touches."""
+        return touches([f"alive {self.name}", *reads], [self.name, *writes])
+
+    def alive(self, reads: Sequence[str] = (), writes: Sequence[str] = ()) -> Any:
+        """What a step outside of it touches: only its death comes between."""
+        return touches([f"alive {self.name}", *reads], writes)
+
+
+class World(Run):
+    """Redis, database and processes of one run.
+
+    Args:
+        processes: how many.
+        is_list: what is cached is a list under a tag, so that writers overlap freely; else one row, whose lock orders them.
+        operation_faults: how an operation of Redis may go wrong.
+        budget: how many faults a run may have.
+    """
+
+    def __init__(
+        self,
+        *,
+        processes: int = 2,
+        is_list: bool = False,
+        operation_faults: tuple[str, ...] = (),
+        budget: int = 0,
+        warm: Sequence[str] = ("l1", "l2"),
+        prepare: Callable[[World], None] | None = None,
+    ) -> None:
+        self.threads = Threads()
+        self.server = Server()
+        self.time = 0.0
+        self.tokens = 0
+        self.redis_changes = 0
+        self.operation_faults = operation_faults
+        self.budget = budget
+        self.is_list = is_list
+        self.name = f"{MODEL}?list" if is_list else f"{MODEL}:1"
+        self.tags = (TAG,) if is_list else ()
+        self.db = 0
+        self.written = 0
+        self.lock: object = None
+        self.owed: dict[UUID, tuple[str, ...]] = {}
+        self.acknowledged: dict[str, int] = {}
+        self.confirmed = 0
+        self.excuses = 0
+        self.processes: dict[str, Process] = {}
+        for index in range(processes):
+            self.processes[f"p{index}"] = Process(self, f"p{index}")
+        if prepare is not None:
+            prepare(self)
+        if "l2" in warm:
+            for process in self.processes.values():
+                drive(self, self.look(process))
+                if "l1" not in warm:
+                    process.cache.memory.wipe()
+        for process in self.processes.values():
+            self.threads.add(
+                f"{process.name} hears", self._deliver(process), process.name, is_daemon=True
+            )
+
+    # What happens by itself
+
+    def publish(self, names: Sequence[str]) -> None:
+        for process in self.processes.values():
+            if process.is_subscribed:
+                process.queue.append(message_of(names))
+
+    async def _deliver(self, process: Process) -> None:
+        while True:
+            await step(
+                "a message",
+                process.mine(writes=[f"queue {process.name}"]),
+                is_enabled=lambda: bool(process.queue),
+            )
+            process.cache.listening.message(process.queue.pop(0))
+
+    def faults_left(self) -> int:
+        return self.budget
+
+    def use_fault(self, label: str) -> None:
+        self.budget -= 1
+
+    def idle(self) -> bool:
+        self.time += LEASE_SECONDS
+        self.redis_changes += 1
+        return self.server.expire_leases() or self.time < 10 * LEASE_SECONDS
+
+    # Reading
+
+    async def _load(self, process: Process) -> int:
+        await step("SELECT", process.alive(reads=["db"]))
+        value = self.db
+        await step("SELECT: the row", process.mine())
+        return value
+
+    async def look(self, process: Process) -> int:
+        cache = process.cache
+        frozen = await cache.read(
+            process.kind, self.name, lambda: self._load(process), tags=self.tags
+        )
+        value: int = process.kind.codec.thaw(frozen)
+        return value
+
+    # At rest
+
+    def finish(self) -> None:
+        """Let everything settle, then read everywhere: nothing may be stale for good."""
+        self.operation_faults = ()
+        for thread in list(self.threads.all.values()):
+            if thread.name.startswith("late") and thread.next is not None:
+                self.threads.resume(thread, OK)
+        for process in self.processes.values():
+            if not process.is_subscribed:
+                process.cache.listening.lost()
+                process.subscribe()
+                drive(self, process.cache.writing.repeat_recent())
+        for process in self.processes.values():
+            drive(self, process.cache.writing.retry())
+            assert process.cache.owing is not None
+            drive(self, process.cache.owing.delete_settled())
+        first = next(iter(self.processes.values()))
+        assert first.cache.owing is not None
+        drive(self, first.cache.owing.replay())
+        for process in self.processes.values():
+            while process.queue:
+                process.cache.listening.message(process.queue.pop(0))
+        for process in self.processes.values():
+            for _ in range(2):
+                value = drive(self, self.look(process))
+                if value != self.db:
+                    raise Stale(
+                        f"for good: {process.name} reads {value:b}, committed is {self.db:b}"
+                    )
+                process.cache.memory.wipe()
