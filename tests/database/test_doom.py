@@ -66,6 +66,11 @@ async def _bad_copy(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
     await db.copy("entry", ["id", "code"], [(uuid4(), "taken")])
 
 
+async def _unencodable_copy(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
+    """The driver fails in the middle, and the server is told so."""
+    await db.copy("entry", ["id", "note"], [(uuid4(), "good"), ("no uuid", "bad")])
+
+
 async def _bad_cursor(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
     statement = Statement("SELECT 1 / (3 - n) FROM generate_series(1, 5) n", label="x")
     async with db.cursor(statement, batch=1) as batches:
@@ -116,6 +121,7 @@ FAILING: dict[Failing, type[ServiceError]] = {
     _missing_table: DatabaseError,
     _bad_execute: ConflictError,
     _bad_copy: ConflictError,
+    _unencodable_copy: ValidationError,
     _bad_cursor: ValidationError,
     _timeout: QueryTimeoutError,
     _orm_conflict: ConflictError,

@@ -122,7 +122,7 @@ async def _orm_unfit(db: AsyncDatabaseManager) -> None:
 
 async def _orm_unencodable(db: AsyncDatabaseManager) -> None:
     async with db.session_scope() as session:
-        session.add(Entry(data={CANARY: {CANARY}}))
+        session.add(Entry(data={"key": {CANARY}}))
 
 
 async def _orm_stale(db: AsyncDatabaseManager) -> None:
@@ -168,7 +168,7 @@ async def _own_session_unfit(db: AsyncDatabaseManager) -> None:
 
 async def _own_session_unencodable(db: AsyncDatabaseManager) -> None:
     async with db.get_session() as session:
-        session.add(Entry(data={CANARY: {CANARY}}))
+        session.add(Entry(data={"key": {CANARY}}))
         await session.commit()
 
 
@@ -276,7 +276,7 @@ async def test_a_lost_connection_shows_no_value(make_db: MakeDb, proxy: Proxy, o
     ):
         await db.ping()
         asyncio.get_running_loop().call_later(0.002, proxy.cut_all)
-        proxy.cut_after(40, "to_server")
+        proxy.cut_after(40, "to_server", each_connection=True)
         with pytest.raises(ServiceError) as caught:
             await use()
         assert CANARY not in _without_source_lines(everything_it_shows(caught.value))

@@ -165,12 +165,12 @@ def registry() -> ModelRegistry:
 
 
 @pytest.mark.parametrize(
-    ("service", "method", "args", "kwargs", "field"),
-    [(SessionService, *case) for case in SESSIONS] + [(ResearchService, *case) for case in RESEARCH],
+    ("service", "call"),
+    [(SessionService, case) for case in SESSIONS] + [(ResearchService, case) for case in RESEARCH],
+    ids=lambda part: f"{part[0]}-{part[3]}" if isinstance(part, tuple) else part.__name__,
 )
-async def test_it_is_refused_by_name_before_anything_is_sent(
-    registry, service, method, args, kwargs, field
-):
+async def test_it_is_refused_by_name_before_anything_is_sent(registry, service, call):
+    method, args, kwargs, field = call
     # There is no server: whoever sends something gets an UnavailableError.
     db = AsyncDatabaseManager("postgresql://nobody@127.0.0.1:9/nowhere")
     sent: list[str] = []

@@ -227,7 +227,7 @@ asyncio.run(main(sys.argv[1]))
 @pytest.mark.slow
 async def test_four_real_processes_load_once(database_url, sessions):
     processes = [
-        subprocess.Popen(  # noqa: ASYNC220  # the test has nothing else to do meanwhile
+        subprocess.Popen(  # the test has nothing else to do meanwhile
             [sys.executable, "-c", PROGRAM, database_url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

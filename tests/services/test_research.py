@@ -11,7 +11,6 @@ from timber import (
     SessionService,
     StaleDataError,
     UsageError,
-    ValidationError,
 )
 
 

@@ -13,6 +13,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Here and not above: without the extra there is nothing to import, and somebody has to say so.
         from timber.cli.commands import run  # noqa: PLC0415
+
+        return run(arguments)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _NEEDED:
@@ -23,4 +25,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    return run(arguments)

@@ -32,7 +32,7 @@ from timber.database.transaction import Isolation, TransactionOptions
 from timber.database.unit_of_work import UnitOfWork, current_unit_of_work
 from timber.database.urls import connect_arguments, name_of, parse_url
 from timber.dto import encode_json
-from timber.errors import ServiceError, UsageError
+from timber.errors import ServiceError, UsageError, ValidationError
 from timber.settings import TimberSettings
 
 if TYPE_CHECKING:
@@ -269,12 +269,26 @@ class AsyncDatabaseManager:
         """Insert rows by COPY; the number of rows."""
 
         async def work(driver: Any) -> int:
-            tag: str = await driver.copy_records_to_table(
-                table, records=records, columns=list(columns)
-            )
+            tag = ""
+            try:
+                tag = await driver.copy_records_to_table(
+                    table, records=records, columns=list(columns)
+                )
+            except FOREIGN:
+                raise
+            except (AttributeError, TypeError, ValueError, OverflowError):
+                pass  # of the driver's encoders; raised from here it would show the value
+            if not tag:
+                raise ValidationError("A value does not fit its column.")
             return int(tag.rpartition(" ")[2])
 
-        return await self._run(f"copy {table}", work, check)
+        try:
+            return await self._run(f"copy {table}", work, check)
+        except ValidationError as error:
+            unit = self.current()
+            if unit is not None:
+                unit.doom(error)  # the server has been told that the COPY failed
+            raise
 
     async def _run(
         self, label: str, work: Callable[[Any], Awaitable[int]], check: Check | None

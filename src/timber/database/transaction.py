@@ -364,6 +364,11 @@ class Transaction:
         if link is None:
             self.outcome = "committed"
             return
+        if link.driver.is_closed():
+            # The server never gets the COMMIT, and rolls back when it notices.
+            self.outcome = "rolled_back"
+            self.give_back(link)
+            raise UnavailableError(f"The connection to {self._core.target} was lost.")
         shield = Shield(
             lambda: remaining(self._core.settings.commit_timeout), link.driver.terminate
         )

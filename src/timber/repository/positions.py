@@ -83,7 +83,7 @@ class Position:
         xid, _ = self.partly
         behind = [Position(self.end, self.open, (xid, key)) for key in keys]
         if not full:
-            behind[-1:] = [Position(self.end, self.open)]
+            behind[-1:] = [Position(self.end, self.open - {xid})]
         return behind
 
     def _after(self, snapshot: Snapshot, xid: int, key: Any, *, whole: bool) -> Position:

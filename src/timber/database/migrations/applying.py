@@ -109,7 +109,7 @@ class Apply:
                 except DBAPIError as error:
                     await connection.rollback()
                     if sqlstate_of(error) not in _LOCK_TROUBLE:
-                        raise failure_of(error, server.target, step.current) from error
+                        raise failure_of(error, server.target, step.failed) from error
                     if step.half_done or attempt == patience.attempts:
                         raise _no_lock(step, waiting, attempt, patience) from error
                     logger.warning(
@@ -149,6 +149,7 @@ class _Steps:
         self.current = ""
         self.half_done = False
         self._wrote = False
+        self._building: str | None = None
         self._lock_timeout = f"SET lock_timeout = {max(1, round(lock_timeout * 1000))}"
 
     def run(self, connection: Connection, surroundings: Surroundings) -> None:
@@ -184,10 +185,21 @@ class _Steps:
         original = steps.steps if isinstance(steps, _Announced) else steps
         context.configure(**options, fn=_Announced(original, self))
 
+    @property
+    def failed(self) -> str:
+        """Which step failed, and what became of what it had done."""
+        migration = f"Migration {self.current}".rstrip()
+        if self._building is not None:
+            return f"{migration} failed and left the index {self._building} invalid, which the next attempt builds again"
+        if self.half_done:
+            return f"{migration} failed when a part of it had been committed"
+        return f"{migration} failed and was rolled back"
+
     def begin(self, revision: str) -> None:
         """A step begins."""
         self.current = revision
         self.half_done = self._wrote = False
+        self._building = None
 
     def _applied(self, *, step: Any, **_: Any) -> None:
         self.applied.append(step.up_revision_id or "")
@@ -201,10 +213,12 @@ class _Steps:
         connection.exec_driver_sql("SET lock_timeout = 0")
         if isinstance(clause, CreateIndex):
             _drop_left_over(connection, clause.element)
+            self._building = str(clause.element.name)
 
     def _after_execute(self, connection: Connection, clause: Any, *_rest: Any) -> None:
         if _is_concurrent(clause):
             connection.exec_driver_sql(self._lock_timeout)
+            self._building = None
 
     def _committed(self, _connection: Connection) -> None:
         self.half_done = self._wrote

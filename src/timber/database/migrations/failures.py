@@ -22,18 +22,20 @@ def sqlstate_of(error: BaseException) -> str | None:
     return str(state) if state is not None else None
 
 
-def failure_of(error: DBAPIError, target: str, revision: str) -> ServiceError:
-    """The error of a migration whose statement was refused."""
+def failure_of(error: DBAPIError, target: str, what: str) -> ServiceError:
+    """The error of a migration whose statement was refused.
+
+    Args:
+        what: which migration failed, and what became of what it had done.
+    """
     state = sqlstate_of(error) or ""
     said = said_by_server(error) if state.startswith(_SPEAKABLE) else ""
     translated = translate(error, target)
-    text = said or translated.message
-    where = f"Migration {revision} failed" if revision else "The migration failed"
-    failure = DatabaseError(f"{where} and was rolled back: {text}", sqlstate=state or None)
-    if not isinstance(translated, DatabaseError) or said:
-        return failure
-    translated.message = failure.message
-    translated.args = failure.args
+    message = f"{what}: {said or translated.message}"
+    if said or not isinstance(translated, DatabaseError):
+        return DatabaseError(message, sqlstate=state or None)
+    translated.message = message
+    translated.args = (message,)
     return translated
 
 

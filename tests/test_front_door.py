@@ -1,0 +1,60 @@
+"""`import timber` gives every public name, and loads nothing until one is asked for."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import timber
+import timber.errors
+
+
+def in_a_new_process(code: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60
+    ).stdout.strip()
+
+
+def test_importing_it_loads_neither_sqlalchemy_nor_a_driver():
+    heavy = "{'sqlalchemy', 'asyncpg', 'pydantic', 'redis', 'yaml', 'rich', 'typer'}"
+    assert in_a_new_process(f"import sys, timber; print({heavy} & set(sys.modules))") == "set()"
+
+
+def test_every_name_is_there_and_public():
+    for name in timber.__all__:
+        assert getattr(timber, name).__class__
+    assert set(timber.__all__) <= set(dir(timber))
+    assert in_a_new_process("from timber import *; print(Timber.__name__)") == "Timber"
+
+
+def test_every_error_is_importable_from_it():
+    errors = {
+        name
+        for name, error in inspect.getmembers(timber.errors, inspect.isclass)
+        if issubclass(error, timber.ServiceError)
+    }
+    assert errors <= set(timber.__all__)
+
+
+def test_type_checkers_see_the_same_names():
+    source = Path(inspect.getfile(timber)).read_text(encoding="utf-8")
+    [guarded] = [node for node in ast.parse(source).body if isinstance(node, ast.If)]
+    seen = {
+        alias.asname or alias.name
+        for statement in guarded.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
+    }
+    assert seen == set(timber.__all__)
+
+
+def test_a_name_that_is_not_there_says_so():
+    with pytest.raises(AttributeError, match="no attribute 'Lumber'"):
+        timber.Lumber  # noqa: B018  # it raises
+    with pytest.raises(ImportError):
+        from timber import Lumber  # noqa: F401
