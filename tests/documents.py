@@ -6,6 +6,8 @@ import ast
 import asyncio
 import inspect
 import re
+import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -30,18 +32,27 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
     assert not missing
 
 
+@pytest.fixture
+def folder() -> Generator[Path]:
+    """A folder that an embedded server under another account can reach, unlike pytest's own when root runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="timber-docs-") as path:
+        yield Path(path)
+
+
 @each_page
 def test_python_runs_as_shown(
-    page: Path, fresh_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Path, fresh_database_url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     monkeypatch.setenv("TIMBER_DATABASE_URL", fresh_database_url)
     text = page.read_text(encoding="utf-8")
     names: dict[str, object] = {"__name__": "__main__"}
     for block in BLOCK.finditer(text):
         # Lines count from the top of the page, so that a traceback points into it.
         code = "\n" * (text[: block.start()].count("\n") + 1) + block[1]
-        compiled = compile(code, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        compiled = compile(
+            code, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+        )
         result = eval(compiled, names)  # a page's code may await at its top
         if inspect.iscoroutine(result):
             asyncio.run(result)

@@ -86,7 +86,8 @@ def test_it_runs_on_the_embedded_server_twice(folder):
         for symbol in ("AAPL", "AMZN", "GOOG", "IBM", "MSFT"):
             assert re.search(rf"^ *{symbol} +\d+ ", output, re.MULTILINE)
         assert "Traceback" not in output
-        assert max(map(len, lines)) <= 80
+        # As root it also says that it has opened the folder to the server's account.
+        assert max(len(line) for line in lines if not line.startswith("chmod")) <= 80
     assert (folder / ".timber").is_dir()
     assert not (folder / ".timber/postgres/data/postmaster.pid").exists()
 

@@ -44,7 +44,9 @@ def test_what_was_rolled_back_or_is_unknown_leaves_nothing_stale(
     _hold(make, record_property)
 
 
-@pytest.mark.parametrize("warm", [(), ("l2",)], ids=["cold", "l2"])
+@pytest.mark.parametrize(
+    "warm", [pytest.param((), id="cold", marks=pytest.mark.slow), pytest.param(("l2",), id="l2")]
+)
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("reader", [0, 1], ids=["own", "other"])
 def test_redis_failing_at_any_point_leaves_nothing_stale(
@@ -67,7 +69,7 @@ def test_a_crash_beside_a_replay_at_any_point_leaves_nothing_stale(
     record_property: Record,
 ) -> None:
     make = scenario(readers=(1,), warm=("l2",), extra=[scenarios.crash, scenarios.replay])
-    _hold(make, record_property, limit=6000)
+    _hold(make, record_property, limit=1500)
 
 
 def test_a_flush_at_any_point_leaves_nothing_stale(record_property: Record) -> None:
@@ -86,12 +88,12 @@ def test_a_process_cut_off_at_any_point_leaves_nothing_stale(
     cut: int, record_property: Record
 ) -> None:
     make = scenario(readers=(1,), warm=("l2",), extra=[scenarios.cut_off(cut)])
-    _hold(make, record_property, limit=4000)
+    _hold(make, record_property, limit=1500)
 
 
 def test_a_failover_at_any_point_leaves_nothing_stale(record_property: Record) -> None:
     make = scenario(readers=(0,), warm=("l2",), extra=[scenarios.failover])
-    _hold(make, record_property, limit=4000)
+    _hold(make, record_property, limit=1500)
 
 
 @pytest.mark.parametrize("is_list", [False, True], ids=["row", "list"])
@@ -99,7 +101,16 @@ def test_two_readers_and_a_writer_leave_nothing_stale(
     is_list: bool, record_property: Record
 ) -> None:
     make = scenario(readers=(0, 0), is_list=is_list, warm=())
-    _hold(make, record_property, preemptions=2)
+    _hold(make, record_property, preemptions=1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("is_list", [False, True], ids=["row", "list"])
+def test_two_readers_and_a_writer_with_any_preemptions_leave_nothing_stale(
+    is_list: bool, record_property: Record
+) -> None:
+    _hold(scenario(readers=(0, 0), is_list=is_list, warm=()), record_property)
 
 
 @pytest.mark.parametrize("is_list", [False, True], ids=["row", "list"])
@@ -108,7 +119,7 @@ def test_two_readers_and_two_writers_leave_nothing_stale(
 ) -> None:
     writers = ((0, "commit"), (1, "commit"))
     make = scenario(readers=(0, 1), writers=writers, is_list=is_list, warm=())
-    _hold(make, record_property, preemptions=1, limit=3000)
+    _hold(make, record_property, preemptions=1, limit=1500)
 
 
 @pytest.mark.slow

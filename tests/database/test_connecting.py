@@ -162,7 +162,9 @@ async def test_a_server_that_says_nothing_costs_no_more_than_the_connect_timeout
 async def test_something_that_is_not_postgresql(use: Use):
     async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        await writer.drain()
         writer.close()
+        await writer.wait_closed()
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -184,10 +186,8 @@ async def test_a_server_with_no_connection_left(observer: Observer, proxy: Proxy
         await observer.connection.execute("DROP ROLE crowded")
 
 
-@every_use
+@pytest.mark.parametrize("use", [_read, _write, _unit, _run, _stream], ids=lambda use: use.__name__)
 async def test_missing_tables(use: Use, bare_database_url: str):
-    if use in {_scope, _session, _tables}:
-        pytest.skip("needs no table, or makes them")
     db = AsyncDatabaseManager(bare_database_url, settings=TimberSettings(**QUICK))
     with pytest.raises(DatabaseError, match=r"table is missing in database '.*' on .*create_all") as caught:
         await use(db)
@@ -326,6 +326,16 @@ async def test_through_a_pooler_no_statement_keeps_a_name(ledger_url: str, obser
     assert len(found) == len(set(found)), "the adapter's are told apart"
     assert not [name for name in found if name.startswith("__asyncpg_stmt_")]
     await db.dispose()
+
+
+def test_behind_a_pooler_the_adapter_keeps_no_statements_either():
+    url = parse_url("postgresql://u@h/d?statement_cache_size=0")
+    arguments = connect_arguments(url, TimberSettings())
+    assert arguments["prepared_statement_cache_size"] == 0
+    names = {arguments["prepared_statement_name_func"]() for _ in range(100)}
+    assert len(names) == 100
+    url = parse_url("postgresql://u@h/d?prepared_statement_cache_size=0")
+    assert connect_arguments(url, TimberSettings())["prepared_statement_cache_size"] == 0
 
 
 def test_paths_are_paths(tmp_path: Path):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from timber.errors import ValidationError
 from timber.repository.positions import Position, Snapshot
@@ -83,46 +82,34 @@ class Reader:
         self.position = Position.decode("feed", text, int)
 
 
-ACTIONS = st.one_of(
-    st.tuples(st.just("begin"), st.lists(st.integers(0, 9), max_size=6, unique=True)),
-    st.tuples(st.just("commit"), st.integers(0, 9)),
-    st.tuples(st.just("roll back"), st.integers(0, 9)),
-    st.tuples(st.just("read"), st.integers(0, 6)),
-    st.tuples(st.just("resume"), st.none()),
-)
+def test_every_committed_row_is_given_once_whatever_the_order_of_commits():
+    for seed in range(400):
+        chance = random.Random(seed)
+        database = Database()
+        for _ in range(chance.randrange(10)):
+            _change(database, chance)
+        old = set(database.committed)
+        reader = Reader(database, batch=chance.randint(1, 4))
+        for _ in range(60):
+            _change(database, chance)
+            if chance.random() < 0.4:
+                reader.read(chance.randint(0, 4))
+            if chance.random() < 0.3:
+                reader.resume()
+        while database.running:
+            database.end(0, commit=True)
+        for _ in range(2000):
+            if not reader.read(reader.batch):
+                break
+        assert len(reader.given) == len(set(reader.given)), seed
+        assert set(reader.given) == set(database.committed) - old, seed
 
 
-@given(
-    before=st.lists(ACTIONS, max_size=10),
-    actions=st.lists(ACTIONS, max_size=60),
-    batch=st.integers(1, 4),
-)
-def test_every_committed_row_is_given_once_whatever_the_order_of_commits(before, actions, batch):
-    database = Database()
-    for action, argument in before:
-        _act(database, None, action, argument)
-    old = set(database.committed)
-    reader = Reader(database, batch)
-    for action, argument in actions:
-        _act(database, reader, action, argument)
-    while database.running:
-        database.end(0, commit=True)
-    while reader.read(batch):
-        pass
-    assert len(reader.given) == len(set(reader.given))
-    assert set(reader.given) == set(database.committed) - old
-
-
-def _act(database: Database, reader: Reader | None, action: str, argument) -> None:
-    match action:
-        case "begin":
-            database.begin(argument)
-        case "commit" | "roll back":
-            database.end(argument, commit=action == "commit")
-        case "read" if reader is not None:
-            reader.read(argument)
-        case "resume" if reader is not None:
-            reader.resume()
+def _change(database: Database, chance: random.Random) -> None:
+    if len(database.running) < 6 and chance.random() < 0.5:
+        database.begin(chance.sample(range(10), chance.randrange(6)))
+    else:
+        database.end(chance.randrange(6), commit=chance.random() < 0.8)
 
 
 def test_a_position_does_not_grow_with_what_has_been_read():

@@ -87,7 +87,7 @@ async def test_counts(invoices: Invoices) -> None:
     )
     assert await invoices.count() == 9
     assert await invoices.count(status="sent") == 3
-    assert await invoices.count(invoices.where.status != "sent", priority=0) == 3
+    assert await invoices.count(invoices.where.status != "sent", priority=0) == 4
     assert await invoices.count_by("status") == {"draft": 3, "sent": 3, "paid": 3}
     assert await invoices.count_by("status", priority=1) == {"draft": 1, "sent": 2, "paid": 1}
     assert await invoices.count_by("note") == {None: 9}

@@ -38,6 +38,8 @@ class PayloadError(Exception):
 class Codec(Protocol[F]):
     """How one kind of value is frozen and packed."""
 
+    fingerprint: str
+
     def freeze(self, value: Any) -> F:
         """What a load gave, as something that nobody can change."""
 

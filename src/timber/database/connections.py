@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, SafeUUID
 
 import orjson
-from sqlalchemy.exc import DisconnectionError, MissingGreenlet
+from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
-from sqlalchemy.util.concurrency import in_greenlet
 
 from timber.context import remaining
 from timber.database.errors import FOREIGN, translate
@@ -188,19 +187,18 @@ class Connections:
 
     async def borrow(self, connection: AsyncConnection) -> Link:
         """The link of a connection that somebody else has checked out, and keeps."""
-        link = await self._introduce(await connection.get_raw_connection())
-        self.checked_out += 1
-        return link
+        return await self._introduce(await connection.get_raw_connection())
 
     def release(self, link: Link) -> None:
         """Put a connection back; one that is closed or still in a transaction is thrown away instead."""
         driver = link.driver
-        pool: Any = self._engine.pool
-        unusable = driver.is_closed() or driver.is_in_transaction() or not link.fairy.is_valid
-        if unusable or link.pool is not pool:  # or the engine was disposed of meanwhile
+        usable = link.fairy.is_valid and not (driver.is_closed() or driver.is_in_transaction())
+        disposed_of = self._engine.pool is not link.pool
+        if disposed_of or not usable:
             self.discard(link)
             return
         link.idle_since = time.monotonic()
+        pool: Any = link.pool
         if self._is_queue and pool.checkedin() < pool.size():
             link.fairy.close()
         else:
@@ -309,26 +307,6 @@ class Connections:
         self._out.discard(link)
         if link.gate is not None:
             link.gate.leave()
-
-
-def connect_in_a_greenlet(*_event: Any) -> None:
-    """For the engine's event ``do_connect``: refuse before the driver has made a coroutine that nobody awaits.
-
-    Raises:
-        MissingGreenlet: the pool was called directly and the connection it would hand out has to be made anew.
-    """
-    if not in_greenlet():
-        raise MissingGreenlet
-
-
-def refuse_the_dead(connection: Any, *_event: Any) -> None:
-    """For the pool's event ``checkout``: sessions that are their own masters come past :class:`Connections`.
-
-    Raises:
-        DisconnectionError: the connection is closed; the pool makes another.
-    """
-    if connection.driver_connection.is_closed():
-        raise DisconnectionError
 
 
 async def _close(driver: asyncpg.Connection) -> None:

@@ -162,9 +162,8 @@ class Listener:
             await driver.add_listener(self._probe, self._probe_received)
             while self._watches:
                 self._changed.clear()
-                if await self._listen_to_new_channels(driver):
-                    await self._beat()
-                await self._wait_for_change()
+                if await self._listen_to_new_channels(driver) or await self._is_time():
+                    await self._beat(driver)
                 if driver.is_closed():
                     raise UnavailableError
         finally:
@@ -182,20 +181,23 @@ class Listener:
                     _stir(watches)
         return bool(channels)
 
-    async def _wait_for_change(self) -> None:
+    async def _is_time(self) -> bool:
+        """Wait until something has changed; whether a heartbeat is due instead."""
         try:
             async with asyncio.timeout(self.heartbeat_seconds):
                 await self._changed.wait()
         except TimeoutError:
-            await self._beat()
+            return True
+        return False
 
-    async def _beat(self) -> None:
-        """Have a notification sent by another connection, and hear it."""
+    async def _beat(self, driver: asyncpg.Connection) -> None:
+        """Have a notification sent by another connection, and hear it or find the connection closed."""
         self._probe_heard.clear()
-        async with asyncio.timeout(_PROBE_SECONDS):
-            await self._lone.fetch(_PROBE, [self._probe])
-            await self._probe_heard.wait()
-        self._wait = _BACKOFF_SECONDS
+        if not driver.is_closed():
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await self._lone.fetch(_PROBE, [self._probe])
+                await self._probe_heard.wait()
+            self._wait = _BACKOFF_SECONDS
 
     def _channels(self) -> set[str]:
         return {channel for channel, _ in self._watches}
@@ -210,6 +212,7 @@ class Listener:
 
     def _ended(self, _driver: Any) -> None:
         self._changed.set()
+        self._probe_heard.set()  # nobody need wait for what cannot come any more
 
 
 def _stir(watches: Iterable[Watch]) -> None:

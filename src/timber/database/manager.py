@@ -2,41 +2,38 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
-import orjson
-from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, create_async_engine
-from sqlalchemy.sql.dml import UpdateBase
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from timber.context import remaining
-from timber.database.connections import Connections, connect_in_a_greenlet, refuse_the_dead
+from timber.context import deadline
+from timber.database.connections import Connections
 from timber.database.core import Core
 from timber.database.door import Door
+from timber.database.engine import listen, make_engine
 from timber.database.errors import FOREIGN, translate
 from timber.database.listen import Listener
 from timber.database.lone import LoneStatements
 from timber.database.monitoring import Moments, Monitor, Plan, PoolStatus
 from timber.database.retry import retrying
 from timber.database.schema_lock import schema_transaction
-from timber.database.sessions import TRANSACTION
 from timber.database.statements import Statement, compile_statement
+from timber.database.streams import stream_alone, stream_inside
 from timber.database.transaction import Isolation, TransactionOptions
 from timber.database.unit_of_work import UnitOfWork, current_unit_of_work
-from timber.database.urls import connect_arguments, name_of, parse_url
-from timber.dto import encode_json
+from timber.database.urls import name_of, parse_url
 from timber.errors import ServiceError, UsageError, ValidationError
 from timber.settings import TimberSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import Executable, MetaData
     from sqlalchemy.engine import Dialect
@@ -77,11 +74,9 @@ class AsyncDatabaseManager:
         self.metadata = metadata
         self._owns_engine = engine is None
         if engine is None:
-            engine = self._make_engine(parse_url(url or settings.database_url))
+            engine = make_engine(parse_url(url or settings.database_url), settings)
         else:
             engine = engine.execution_options(timber=True)
-        if self._owns_engine:
-            event.listen(engine.sync_engine.pool, "checkout", refuse_the_dead)
         self.engine = engine
         self._target = name_of(engine.url)
         capacity = self._capacity()
@@ -107,9 +102,13 @@ class AsyncDatabaseManager:
         )
         self._lone = LoneStatements(self._core)
         self.listener = Listener(self._core, self._lone)
-        event.listen(engine.sync_engine, "do_connect", connect_in_a_greenlet)
-        event.listen(engine.sync_engine, "handle_error", self._translate_event)
-        event.listen(engine.sync_engine, "before_execute", self._before_execute_event)
+        listen(
+            engine.sync_engine,
+            target=self._target,
+            moments=self.moments,
+            monitor=self.monitor,
+            owned=self._owns_engine,
+        )
 
     @property
     def target(self) -> str:
@@ -300,42 +299,14 @@ class AsyncDatabaseManager:
             result = await unit.transaction.run(label, work)
         return result
 
-    @asynccontextmanager
-    async def cursor(
+    def cursor(
         self, statement: Statement, args: Sequence[object] = (), *, batch: int = 1000
-    ) -> AsyncIterator[AsyncIterator[list[Any]]]:
+    ) -> AbstractAsyncContextManager[AsyncIterator[list[Any]]]:
         """Batches of the rows of a read, by a cursor on the server; outside a unit of work on a connection of its own."""
         unit = current_unit_of_work(self._core)
-        if unit is not None:
-            transaction = unit.transaction
-            link = await transaction.ready()
-            try:
-                yield _batches(
-                    await link.driver.cursor(statement.sql, *args), batch, transaction.fail
-                )
-            except BaseException as error:
-                transaction.fail(error)
-            return
-        with self._core.door:
-            async with self._lone_cursor(statement, args, batch) as batches:
-                yield batches
-
-    @asynccontextmanager
-    async def _lone_cursor(
-        self, statement: Statement, args: Sequence[object], batch: int
-    ) -> AsyncIterator[AsyncIterator[list[Any]]]:
-        connections = self._core.connections
-        link = await connections.acquire()
-        try:
-            await link.driver.execute(_BEGIN_CURSOR)
-            yield _batches(await link.driver.cursor(statement.sql, *args), batch, self._fail)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise translate(error, self._target) from error
-        finally:
-            try:
-                await connections.settle(link, "ROLLBACK")
-            finally:
-                connections.release(link)
+        if unit is None:
+            return stream_alone(self._core, statement, args, batch)
+        return stream_inside(unit.transaction, statement, args, batch)
 
     # Tables, health and plans
 
@@ -371,9 +342,9 @@ class AsyncDatabaseManager:
     async def health_check(self) -> bool:
         """Whether the server answers within the connect timeout."""
         try:
-            async with asyncio.timeout(remaining(self.settings.connect_timeout)):
+            async with deadline(self.settings.connect_timeout):
                 await self.ping()
-        except (ServiceError, TimeoutError) as error:
+        except ServiceError as error:
             logger.warning("Health check of %s failed: %s", self._target, type(error).__name__)
             return False
         return True
@@ -401,7 +372,7 @@ class AsyncDatabaseManager:
         words = "ANALYZE, FORMAT JSON" if analyze else "FORMAT JSON"
         wrapped = Statement(f"EXPLAIN ({words}) {compiled.sql}", label="explain")
         args = compiled.bind({})
-        if not (analyze and isinstance(statement, UpdateBase)):
+        if not analyze:
             rows = await self.fetch(wrapped, args)
         else:
             try:
@@ -439,22 +410,6 @@ class AsyncDatabaseManager:
 
     # Inside
 
-    def _make_engine(self, url: URL) -> AsyncEngine:
-        settings = self.settings
-        capacity = {"pool_size": settings.pool_size, "max_overflow": settings.max_overflow}
-        return create_async_engine(
-            url.set(query={}),
-            **capacity,
-            pool_timeout=settings.pool_timeout,
-            pool_recycle=settings.pool_recycle,
-            pool_use_lifo=True,
-            echo_pool=settings.echo_pool,
-            json_serializer=encode_json,
-            json_deserializer=orjson.loads,
-            hide_parameters=True,
-            connect_args=connect_arguments(url, settings),
-        )
-
     def _capacity(self) -> int | None:
         if self._owns_engine:
             return self.settings.pool_size + self.settings.max_overflow
@@ -466,44 +421,9 @@ class AsyncDatabaseManager:
             else None
         )
 
-    def _fail(self, error: BaseException) -> NoReturn:
-        if isinstance(error, FOREIGN):
-            raise translate(error, self._target) from error
-        raise error
-
-    def _translate_event(self, context: Any) -> BaseException | None:
-        error = context.sqlalchemy_exception or context.original_exception
-        connection = context.connection
-        if not isinstance(error, FOREIGN):
-            return None
-        transaction = (
-            connection.get_execution_options().get(TRANSACTION) if connection is not None else None
-        )
-        if transaction is not None:
-            failed: BaseException = transaction.failed(error)
-            return failed
-        return translate(error, self._target)
-
-    def _before_execute_event(self, _connection: Any, clause: Any, *_rest: Any) -> None:
-        for callback in self.moments.before_execute:
-            callback(clause)
-
 
 class _Undo(Exception):  # noqa: N818  # a signal, not an error: it rolls back what EXPLAIN ANALYZE wrote
     pass
-
-
-async def _batches(
-    cursor: Any, batch: int, fail: Callable[[BaseException], NoReturn]
-) -> AsyncIterator[list[Any]]:
-    while True:
-        try:
-            rows = await cursor.fetch(batch)
-        except BaseException as error:
-            fail(error)
-        if not rows:
-            return
-        yield rows
 
 
 def _now() -> datetime:
@@ -511,6 +431,3 @@ def _now() -> datetime:
 
 
 _PING = Statement("SELECT 1", label="ping")
-
-# A reader may take its time between two batches.
-_BEGIN_CURSOR = "BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0"

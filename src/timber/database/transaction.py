@@ -18,6 +18,7 @@ from timber.errors import (
     UnavailableError,
     UnitOfWorkClosedError,
     UnitOfWorkDoomedError,
+    UsageError,
 )
 
 if TYPE_CHECKING:
@@ -480,6 +481,11 @@ class JoinedTransaction(Transaction):
     async def _take_link(self) -> Link:
         link = await self._core.connections.borrow(self.connection)
         if self.connection.in_transaction() or AdapterTransaction.is_on(link.adapter):
+            if self._options != TransactionOptions():
+                raise UsageError(
+                    "The connection is in a transaction already: isolation, read_only, deferrable and timeouts belong to "
+                    "whoever began it."
+                )
             if not AdapterTransaction.is_on(link.adapter):
                 await AdapterTransaction.let_begin(link.adapter)
             self.levels[0].name = "timber_joined"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import asyncpg
 from sqlalchemy.engine import URL, make_url
@@ -16,6 +18,11 @@ if TYPE_CHECKING:
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 _STATEMENT_CACHE = 1024
+_WHOLE_NUMBERS = (
+    "statement_cache_size",
+    "max_cached_statement_lifetime",
+    "prepared_statement_cache_size",
+)
 
 
 def parse_url(url: str | URL | None) -> URL:
@@ -77,18 +84,31 @@ def connect_arguments(url: URL, settings: TimberSettings) -> dict[str, Any]:
         if name == "sslmode":
             arguments["ssl"] = value
         elif name == "connect_timeout":
-            arguments["timeout"] = float(str(value))
+            arguments["timeout"] = _number(name, value)
         elif name == "application_name":
             server[name] = str(value)
-        elif name in ("statement_cache_size", "max_cached_statement_lifetime"):
-            arguments[name] = int(str(value))
+        elif name in _WHOLE_NUMBERS:
+            arguments[name] = int(_number(name, value))
         elif name in known and name != "dsn":
             arguments[name] = list(value) if isinstance(value, tuple) else value
         else:
             raise ConfigurationError(
                 f"database_url has a parameter {name!r} that the driver (asyncpg) does not know."
             )
+    if arguments["statement_cache_size"] == 0:
+        # Behind a pooler such as PgBouncer: SQLAlchemy's adapter must not keep statements, nor two of them share a name.
+        arguments["prepared_statement_cache_size"] = 0
+        arguments["prepared_statement_name_func"] = lambda: f"timber_{uuid4().hex}"
     return {**arguments, "server_settings": server}
+
+
+def _number(name: str, value: object) -> float:
+    number: float | None = None
+    with suppress(ValueError):  # the error would show the value
+        number = float(str(value))
+    if number is None:
+        raise ConfigurationError(f"The parameter {name!r} of database_url is to be a number.")
+    return number
 
 
 def _milliseconds(seconds: float) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.sql.selectable import ReturnsRows
+from sqlalchemy.sql.visitors import replacement_traverse
 
 from timber.errors import ValidationError
 from timber.repository.conditions import Binder, Condition
@@ -25,8 +26,7 @@ class Expression(Condition):
     __slots__ = ("expression",)
 
     def __init__(self, expression: ColumnElement[Any]) -> None:
-        # Its parameters get names that no other has.
-        self.expression = expression.unique_params({})
+        self.expression = expression
 
     def collect(self, source: Source, binder: Binder) -> Hashable:
         for element in _outside_subqueries(self.expression):
@@ -42,7 +42,29 @@ class Expression(Condition):
         return None
 
     def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:  # noqa: ARG002  # it has its own
-        return self.expression
+        if not any(_is_named(element) for element in sa.sql.visitors.iterate(self.expression)):
+            return self.expression
+        renamed: ColumnElement[Any] = replacement_traverse(self.expression, {}, _with_own_name)
+        return renamed
+
+
+def _is_named(element: object) -> bool:
+    return isinstance(element, sa.BindParameter) and not element.unique
+
+
+def _with_own_name(element: Any, **_: Any) -> Any:
+    """A parameter that a caller has named, under a name that no other has: ours would share its value."""
+    if not _is_named(element):
+        return None
+    return sa.bindparam(
+        element.key,
+        element.value,
+        type_=element.type,
+        unique=True,
+        callable_=element.callable,
+        expanding=element.expanding,
+        literal_execute=element.literal_execute,
+    )
 
 
 def _outside_subqueries(expression: ColumnElement[Any]) -> Iterator[ExternallyTraversible]:

@@ -74,7 +74,9 @@ class Position:
             xid, key = rows[-1]
             behind[-1] = self._after(snapshot, xid, key, whole=False)
         else:
-            behind[-1:] = [(behind[-1] if behind else self)._past(snapshot)]
+            # Everything that the snapshot saw has been read.
+            end, still_open = (behind[-1].end, behind[-1].open) if behind else (self.end, self.open)
+            behind[-1:] = [Position(end, still_open & snapshot.open)]
         return behind
 
     def rest_behind_each(self, keys: Sequence[Any], *, full: bool) -> list[Position]:
@@ -92,12 +94,8 @@ class Position:
         still_open = {x for x in self.open if x > xid or x in snapshot.open}
         still_open |= {x for x in snapshot.open if self.end <= x < end}
         if whole:
-            return Position(end, frozenset(still_open - {xid}))
+            return Position(end, frozenset(still_open))
         return Position(end, frozenset(still_open | {xid}), (xid, key))
-
-    def _past(self, snapshot: Snapshot) -> Position:
-        """Behind everything that the snapshot saw."""
-        return Position(self.end, self.open & snapshot.open)
 
     def encode(self, feed: str) -> str:
         """The position as an opaque text.

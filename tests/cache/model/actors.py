@@ -96,9 +96,7 @@ async def crashes(process: Process) -> None:
     """The process dies at any point and is started anew."""
     world = process.world
     name = process.name
-    await step(
-        "CRASH", touches(writes=[name, f"alive {name}", f"queue {name}", "acknowledged"])
-    )
+    await step("CRASH", touches(writes=[name, f"alive {name}", f"queue {name}", "acknowledged"]))
     world.threads.kill(name)
     if world.lock is not None:
         world.lock = None  # the server rolls back what was open; what it had been told to commit is committed
@@ -133,9 +131,7 @@ async def fails_over(world: World) -> None:
     await step("the replica is in sync up to here", touches(reads=everything))
     before = dict(world.server.data)
     queues = [f"queue {name}" for name in world.processes]
-    await step(
-        "FAILOVER", touches(writes=[*everything, *queues, *world.processes, "acknowledged"])
-    )
+    await step("FAILOVER", touches(writes=[*everything, *queues, *world.processes, "acknowledged"]))
     world.server.data = before
     world.server.replication_id += "b"
     world.redis_changes += 1

@@ -176,9 +176,7 @@ REMOVALS = [
     Removal(
         "own copies are dropped before the call returns", _no_local_drop, scenario(readers=(0,))
     ),
-    Removal(
-        "nobody joins an overtaken load", _join_overtaken, scenario(readers=(0, 0), warm=())
-    ),
+    Removal("nobody joins an overtaken load", _join_overtaken, scenario(readers=(0, 0), warm=())),
     Removal("L1 keeps no overtaken load", _keep_overtaken, scenario(readers=(0,), warm=())),
     Removal(
         "an unconfirmed name is read from the database",

@@ -79,7 +79,12 @@ class Threads:
         self._is_closing = False
 
     def add(
-        self, name: str, coroutine: Coroutine[Any, Any, Any], process: str, *, is_daemon: bool = False
+        self,
+        name: str,
+        coroutine: Coroutine[Any, Any, Any],
+        process: str,
+        *,
+        is_daemon: bool = False,
     ) -> None:
         if self._is_closing:
             coroutine.close()  # what the dead leave behind dies with them
@@ -252,9 +257,11 @@ class Search:
                     sleep[transition] = its
             last = above.chosen[0]
             preemptions = above.preemptions
-            if above.last is not None and above.last != last and above.last in {
-                name for name, _ in above.enabled
-            }:
+            if (
+                above.last is not None
+                and above.last != last
+                and above.last in {name for name, _ in above.enabled}
+            ):
                 preemptions += 1
         if self._preemptions is not None and preemptions >= self._preemptions and last is not None:
             # No more preemptions: whoever ran goes on, as long as it can.

@@ -247,7 +247,10 @@ class Process:
         store: Any = ScriptedStore(self)
         clock = ScriptedClock(self)
         self.cache = CoherentCache(
-            memory=MemoryCache(clock=clock.now, jitter=0), store=store, owed=OwedRows(self), clock=clock
+            memory=MemoryCache(clock=clock.now, jitter=0),
+            store=store,
+            owed=OwedRows(self),
+            clock=clock,
         )
         self.kind = self.cache.kind(MODEL, JsonCodec("00"))
         self.queue.clear()

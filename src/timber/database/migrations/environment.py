@@ -47,7 +47,7 @@ def run_environment(
     """
     given: dict[str, Any] = context.config.attributes
     settings = given.get(SETTINGS) or TimberSettings()
-    surroundings = Surroundings(settings, tables, tuple(ignore))
+    surroundings = Surroundings.of(settings, tables, ignore)
     if context.is_offline_mode():
         _write_script()
         return

@@ -6,7 +6,10 @@ import json
 import re
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy.dialects import postgresql
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import asyncpg
+
+from timber.errors import UsageError
 
 if TYPE_CHECKING:
     from timber.database.migrations.catalog import (
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
 WIDTH: Final = 96  # within upgrade(), whose body is indented by four
 
-_PREPARER: Final = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call] - SQLAlchemy's own
+_DIALECT: Final = asyncpg.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's own
 _TYPES: Final = {
     "uuid": "sa.Uuid()",
     "text": "sa.Text()",
@@ -71,11 +74,18 @@ def literal(text: str) -> str:
 
 
 def sql(text: str) -> str:
-    """SQL as a Python string that SQLAlchemy's text() takes as it is: a colon before a word is no parameter."""
+    """SQL as a Python string that SQLAlchemy's text() takes as it is: a colon before a word is no parameter.
+
+    Raises:
+        UsageError: there is no such string: a word stands between two colons with nothing before the first.
+    """
+    meant = text
     text = re.sub(
         r"\\(:[\w$]*)(?![:\w$])", r"\\\\\1", text
     )  # its own backslash before a colon stays
-    text = re.sub(r"(?<![:\w\\]):(?=\w)", r"\\:", text)
+    text = re.sub(r"(?<![:\w\\]):(?=\w+(?!:))", r"\\:", text)
+    if str(sa.text(text).compile(dialect=_DIALECT)) != meant:
+        raise UsageError(f"A migration cannot hold this SQL; write its colons as chr(58): {meant}")
     if "\n" not in text:
         return literal(text)
     escaped = text.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')
@@ -89,7 +99,7 @@ def execute(statement: str) -> str:
 
 def quoted(name: str) -> str:
     """A name in SQL, with its schema if it has one."""
-    return ".".join(_PREPARER.quote(part) for part in name.split("."))
+    return ".".join(_DIALECT.identifier_preparer.quote(part) for part in name.split("."))
 
 
 def type_code(column: Column) -> str:

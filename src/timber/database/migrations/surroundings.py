@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -17,7 +18,7 @@ from timber.database.urls import connect_arguments, name_of, parse_url
 from timber.dto import encode_json
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
     from timber.settings import TimberSettings
 
@@ -29,17 +30,28 @@ class Surroundings:
     """What an ``env.py`` says.
 
     Attributes:
-        tables: the tables of the models, or what makes them of the settings.
+        metadata: makes the tables of the models, once.
         ignore: patterns of the names of tables that are none of the models' business.
     """
 
     settings: TimberSettings
-    tables: MetaData | Callable[[TimberSettings], MetaData]
+    metadata: Callable[[], MetaData]
     ignore: tuple[str, ...] = ()
 
-    def metadata(self) -> MetaData:
-        """The tables of the models."""
-        return self.tables if isinstance(self.tables, MetaData) else self.tables(self.settings)
+    @classmethod
+    def of(
+        cls,
+        settings: TimberSettings,
+        tables: MetaData | Callable[[TimberSettings], MetaData],
+        ignore: Iterable[str],
+    ) -> Surroundings:
+        """With tables that are there, or made of the settings when they are first asked for."""
+
+        @cache
+        def metadata() -> MetaData:
+            return tables if isinstance(tables, MetaData) else tables(settings)
+
+        return cls(settings, metadata, tuple(ignore))
 
     def leaves_out(self, table: str) -> bool:
         """Whether a table is none of the models' business."""

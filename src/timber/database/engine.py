@@ -1,0 +1,108 @@
+"""The SQLAlchemy engine behind a manager: how it is made, and what its events are used for."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from sqlalchemy import event
+from sqlalchemy.exc import DisconnectionError, MissingGreenlet
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util.concurrency import in_greenlet
+
+from timber.database.errors import FOREIGN, translate
+from timber.database.sessions import TRANSACTION
+from timber.database.urls import connect_arguments
+from timber.dto import encode_json
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL, Engine
+
+    from timber.database.monitoring import Moments, Monitor
+    from timber.settings import TimberSettings
+
+
+def make_engine(url: URL, settings: TimberSettings) -> AsyncEngine:
+    """An engine with the pool that the settings ask for.
+
+    Raises:
+        ConfigurationError: the URL has a parameter that the driver does not know.
+    """
+    return create_async_engine(
+        url.set(query={}),
+        pool_size=settings.pool_size,
+        max_overflow=settings.max_overflow,
+        pool_timeout=settings.pool_timeout,
+        pool_recycle=settings.pool_recycle,
+        pool_use_lifo=True,
+        echo_pool=settings.echo_pool,
+        json_serializer=encode_json,
+        json_deserializer=orjson.loads,
+        hide_parameters=True,
+        connect_args=connect_arguments(url, settings),
+    )
+
+
+def listen(
+    engine: Engine, *, target: str, moments: Moments, monitor: Monitor, owned: bool
+) -> None:
+    """Have the engine's errors translated, its dead connections replaced and its statements seen and timed.
+
+    Args:
+        owned: it is Timber's own; what the owner of a given one does with it is left alone.
+    """
+
+    def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        if not in_greenlet():
+            # The pool was called directly and has to connect anew: refused here, before the driver has made a coroutine
+            # that nobody would await, it is called again in a greenlet.
+            raise MissingGreenlet
+        if not owned:
+            return None
+        try:
+            return dialect.connect(*arguments, **options)
+        except FOREIGN as error:
+            raise translate(error, target) from error
+
+    def translate_error(context: Any) -> BaseException | None:
+        if context.engine is engine and context.execution_context is not None:
+            ran(context.execution_context)
+        error = context.sqlalchemy_exception or context.original_exception
+        if not isinstance(error, FOREIGN) or not (owned or context.engine is engine):
+            return None
+        connection = context.connection
+        transaction = connection and connection.get_execution_options().get(TRANSACTION)
+        failed: BaseException = (
+            transaction.failed(error) if transaction else translate(error, target)
+        )
+        return failed
+
+    def before_execute(_connection: Any, clause: Any, *_rest: Any) -> None:
+        for callback in moments.before_execute:
+            callback(clause)
+
+    def begins(_connection: Any, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: bool) -> None:
+        context.timber_began = sql, perf_counter()
+
+    def ended(_connection: Any, _cursor: Any, _sql: str, _parameters: Any, context: Any, _many: bool) -> None:
+        ran(context)
+
+    def ran(context: Any) -> None:
+        sql, began = context.__dict__.pop("timber_began", (None, 0.0))
+        if sql is not None:
+            monitor.ran("session", sql, perf_counter() - began)
+
+    if owned:
+        event.listen(engine.pool, "checkout", _refuse_the_dead)
+    event.listen(engine, "do_connect", connect)
+    event.listen(engine, "handle_error", translate_error)
+    event.listen(engine, "before_execute", before_execute)
+    event.listen(engine, "before_cursor_execute", begins)
+    event.listen(engine, "after_cursor_execute", ended)
+
+
+def _refuse_the_dead(connection: Any, *_event: Any) -> None:
+    """Sessions that are their own masters do not ask whether their connection lives; the pool then makes another."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
