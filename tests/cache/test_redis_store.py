@@ -79,10 +79,17 @@ async def eventually(is_true: Callable[[], object], seconds: float = 5.0) -> Non
 # Scripts
 
 
+async def stored(client: Redis, prefix: str, **options: Any) -> RedisStore:
+    store = RedisStore(
+        client, Keyspace(prefix), Breaker(), read_deadline=5, clear_deadline=5, **options
+    )
+    assert await store.probe()
+    return store
+
+
 async def test_the_scripts_do_what_the_model_of_redis_does(client: Redis, prefix: str) -> None:
     """Ten thousand random operations on both, compared after each."""
-    store = RedisStore(client, Keyspace(prefix), Breaker(), read_deadline=5, clear_deadline=5)
-    await store.probe()
+    store = await stored(client, prefix)
     model = Server()
     chance = random.Random(1)
     names, tags = ["a", "b"], ["x", "y"]
@@ -130,7 +137,7 @@ def _without_epoch(blob: bytes | None) -> bytes | None:
 
 
 async def test_a_lease_expires(client: Redis, prefix: str) -> None:
-    store = RedisStore(client, Keyspace(prefix), Breaker(), lease_seconds=0.03)
+    store = await stored(client, prefix, lease_seconds=0.03)
     wish = Wish("a", b"", b"t" * 12, ("x",), (b"g" * 12,))
     assert (await store.lease([wish]))[0] is not None
     assert (await store.lease([wish]))[0] is None
@@ -139,7 +146,7 @@ async def test_a_lease_expires(client: Redis, prefix: str) -> None:
 
 
 async def test_many_names_are_cleared_in_one_round_trip(client: Redis, prefix: str) -> None:
-    store = RedisStore(client, Keyspace(prefix), Breaker(), clear_deadline=5)
+    store = await stored(client, prefix)
     names = [f"Row:{n}" for n in range(5000)]
     await client.set(Keyspace(prefix).entry("Row:4999"), b"x")
     await store.clear(names)
@@ -402,12 +409,13 @@ async def test_a_killed_redis_that_comes_back_empty_is_used_again() -> None:
         assert table.loads == loads
 
 
-async def test_a_subscription_cut_by_the_server_is_noticed_at_once(make_cache: MakeCache) -> None:
+async def test_a_subscription_cut_by_the_server_is_noticed_at_once(
+    make_cache: MakeCache, client: Redis
+) -> None:
     cache = await make_cache()
     table = Table()
     await table.read(cache)
-    store: Any = cache.levels.store
-    await store.client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+    await client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
     await eventually(lambda: cache.listening.lost_count == 1)
     await eventually(lambda: cache.stats()["is_heard"])
 

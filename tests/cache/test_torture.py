@@ -22,7 +22,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from sqlalchemy.schema import CreateTable
 
 from tests.cache.servers import Tormented
-from tests.cache.torture.board import KEYS, PROCESSES
+from tests.cache.torture.board import KEYS, PROCESSES, Board
 from tests.cache.torture.gates import Gate
 from timber.cache.coherence.owing import owed_table, storage_sql
 
@@ -89,9 +89,7 @@ class Scene:
 async def scene() -> AsyncGenerator[Scene]:
     async with AsyncExitStack() as stack:
         servers = [stack.enter_context(Tormented()) for _ in range(2)]
-        gates = [
-            await stack.enter_async_context(Gate(servers[0].port)) for _ in range(PROCESSES)
-        ]
+        gates = [await stack.enter_async_context(Gate(servers[0].port)) for _ in range(PROCESSES)]
         yield Scene(servers, gates)
 
 
@@ -119,6 +117,7 @@ async def _start(options: dict[str, Any]) -> asyncio.subprocess.Process:
         json.dumps(options),
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
 
@@ -126,17 +125,21 @@ async def _start(options: dict[str, Any]) -> asyncio.subprocess.Process:
 async def _torture(
     scene: Scene, url: str, board: Path, seconds: float, plot: Callable[[], Awaitable[None]]
 ) -> tuple[list[dict[str, Any]], str]:
-    board.parent.mkdir(parents=True, exist_ok=True)
-    from tests.cache.torture.board import Board
-
     Board(board).close()
-    until = monotonic() + seconds
-    shared = {"database_url": url, "board": str(board), "until": until}
+    shared = {"database_url": url, "board": str(board)}
     processes = [
         await _start({**shared, "number": n, "cache_url": gate.url})
         for n, gate in enumerate(scene.gates)
     ]
-    await asyncio.sleep(1.5)
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert await process.stdout.readline() == b"ready\n"
+    until = monotonic() + seconds
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write(f"{until}\n".encode())
+    await asyncio.sleep(1)
     await plot()
     outputs = await asyncio.gather(*[process.communicate() for process in processes])
     assert [process.returncode for process in processes] == [0] * PROCESSES
@@ -194,7 +197,7 @@ async def test_four_processes_with_a_flush_and_a_freeze_see_nothing_stale(
         await scene.freeze()
         scene.faults.append((began, monotonic() + CALM_AFTER))
 
-    reports, summary = await _torture(scene, counters_url, tmp_path / "board", 6, plot)
+    reports, summary = await _torture(scene, counters_url, tmp_path / "board", 5, plot)
     record_property("counts", summary)
     _hold(scene, reports)
 

@@ -98,7 +98,9 @@ class Scene:
             await self.holder
         outcome = outcome_of(self.error)
         if self.error is None:
-            assert all(unit.outcome == "committed" for unit in self.units if unit not in self.undone)
+            assert all(
+                unit.outcome == "committed" for unit in self.units if unit not in self.undone
+            )
         elif self.outermost is not None:
             assert outcome == self.outermost.outcome, (outcome, self.outermost.outcome)
         for effect in self.effects:

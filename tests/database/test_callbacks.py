@@ -238,9 +238,7 @@ async def test_moments_are_those_of_the_outermost_one_only(db: AsyncDatabaseMana
     assert seen == [("after rollback", uow)]
 
 
-async def test_before_commit_can_write_and_can_refuse(
-    db: AsyncDatabaseManager, observer: Observer
-):
+async def test_before_commit_can_write_and_can_refuse(db: AsyncDatabaseManager, observer: Observer):
     async def write(unit: UnitOfWork) -> None:
         await insert(db, "by the hook")
         if refusing:

@@ -96,7 +96,11 @@ async def _verify(db: AsyncDatabaseManager, observer: Observer, scene: Scene) ->
 @pytest.mark.parametrize("timing", TIMINGS)
 @pytest.mark.parametrize("shape", SHAPES, **by_name)
 async def test_cancelled_at_every_await(
-    db: AsyncDatabaseManager, observer: Observer, shape: Shape, timing: Timing, record_property: Record
+    db: AsyncDatabaseManager,
+    observer: Observer,
+    shape: Shape,
+    timing: Timing,
+    record_property: Record,
 ):
     counts = await schedules(db, observer, shape, by_cancel, timing)
     record_property("counts", dict(counts))
@@ -114,9 +118,15 @@ async def test_cancelled_while_waiting_for_a_connection(
 
 
 @pytest.mark.parametrize("timing", TIMINGS)
-@pytest.mark.parametrize("shape", [one_write, lone_read, lone_insert, orm_with_savepoints], **by_name)
+@pytest.mark.parametrize(
+    "shape", [one_write, lone_read, lone_insert, orm_with_savepoints], **by_name
+)
 async def test_cancelled_while_connecting(
-    db: AsyncDatabaseManager, observer: Observer, shape: Shape, timing: Timing, record_property: Record
+    db: AsyncDatabaseManager,
+    observer: Observer,
+    shape: Shape,
+    timing: Timing,
+    record_property: Record,
 ):
     counts = await schedules(db, observer, shape, by_cancel, timing, cold=True)
     record_property("counts", dict(counts))

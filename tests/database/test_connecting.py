@@ -70,7 +70,9 @@ every_use = pytest.mark.parametrize("use", USES, ids=lambda use: use.__name__.st
 
 
 async def error_of(url: str, use: Use, **settings: Any) -> tuple[ServiceError, float]:
-    db = AsyncDatabaseManager(url, settings=TimberSettings(**{**QUICK, "connect_timeout": 0.5, **settings}))
+    db = AsyncDatabaseManager(
+        url, settings=TimberSettings(**{**QUICK, "connect_timeout": 0.5, **settings})
+    )
     started = time.monotonic()
     with pytest.raises(ServiceError) as caught:
         await use(db)
@@ -111,7 +113,9 @@ async def test_a_wrong_password(use: Use, own_server: OwnServer):
 
 
 async def test_the_right_password(own_server: OwnServer):
-    db = AsyncDatabaseManager(own_server.url_of("guarded", "right"), settings=TimberSettings(**QUICK))
+    db = AsyncDatabaseManager(
+        own_server.url_of("guarded", "right"), settings=TimberSettings(**QUICK)
+    )
     assert await db.health_check()
     await db.dispose()
 
@@ -126,7 +130,9 @@ async def test_a_database_that_does_not_exist(use: Use, ledger_url: str):
 
 @every_use
 async def test_a_host_that_nobody_knows(use: Use):
-    error, _ = await error_of(f"postgresql://user:{PASSWORD}@nowhere.invalid/shop", use, connect_timeout=5)
+    error, _ = await error_of(
+        f"postgresql://user:{PASSWORD}@nowhere.invalid/shop", use, connect_timeout=5
+    )
     assert isinstance(error, UnavailableError)
     assert "'shop' on nowhere.invalid" in str(error)
 
@@ -189,7 +195,9 @@ async def test_a_server_with_no_connection_left(observer: Observer, proxy: Proxy
 @pytest.mark.parametrize("use", [_read, _write, _unit, _run, _stream], ids=lambda use: use.__name__)
 async def test_missing_tables(use: Use, bare_database_url: str):
     db = AsyncDatabaseManager(bare_database_url, settings=TimberSettings(**QUICK))
-    with pytest.raises(DatabaseError, match=r"table is missing in database '.*' on .*create_all") as caught:
+    with pytest.raises(
+        DatabaseError, match=r"table is missing in database '.*' on .*create_all"
+    ) as caught:
         await use(db)
     assert caught.value.sqlstate == "42P01"
     assert_nothing_is_held(db)
@@ -278,7 +286,10 @@ def test_the_name_of_a_database(url: str, name: str):
 
 def test_what_the_driver_is_told():
     settings = TimberSettings(
-        statement_timeout=1.5, lock_timeout=0.25, idle_in_transaction_session_timeout=7, connect_timeout=3
+        statement_timeout=1.5,
+        lock_timeout=0.25,
+        idle_in_transaction_session_timeout=7,
+        connect_timeout=3,
     )
     url = parse_url("postgresql://u@h/d?sslmode=require&statement_cache_size=5")
     arguments = connect_arguments(url, settings)
@@ -291,7 +302,10 @@ def test_what_the_driver_is_told():
         "lock_timeout": "250",
         "idle_in_transaction_session_timeout": "7000",
     }
-    assert connect_arguments(parse_url("postgresql://u@h/d?connect_timeout=2"), settings)["timeout"] == 2
+    assert (
+        connect_arguments(parse_url("postgresql://u@h/d?connect_timeout=2"), settings)["timeout"]
+        == 2
+    )
 
 
 def test_the_repr_of_settings_and_engine_hides_the_password():
@@ -304,7 +318,11 @@ def test_the_repr_of_settings_and_engine_hides_the_password():
 def test_the_defaults_are_those_of_the_design():
     settings = TimberSettings()
     assert (settings.pool_size, settings.max_overflow) == (20, 40)
-    assert (settings.pool_timeout, settings.pool_recycle, settings.connect_timeout) == (30, 3600, 10)
+    assert (settings.pool_timeout, settings.pool_recycle, settings.connect_timeout) == (
+        30,
+        3600,
+        10,
+    )
     assert (settings.statement_timeout, settings.commit_timeout, settings.ping_after) == (30, 5, 30)
     assert (settings.application_name, settings.slow_query_seconds) == ("timber", 1)
     assert (settings.conflict_attempts, settings.conflict_wait) == (5, 0.01)

@@ -90,7 +90,9 @@ async def _raw(db: AsyncDatabaseManager, unit: UnitOfWork, note: str, key: UUID)
     await db.write(UPDATE, (key, 1))
 
 
-async def _with_savepoints(db: AsyncDatabaseManager, unit: UnitOfWork, note: str, key: UUID) -> None:
+async def _with_savepoints(
+    db: AsyncDatabaseManager, unit: UnitOfWork, note: str, key: UUID
+) -> None:
     async with unit.savepoint():
         await insert(db, note)
     async with db.unit_of_work():

@@ -89,7 +89,9 @@ async def _orm_conflict(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
 
 
 async def _orm_raw(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    await uow.session.execute(text("INSERT INTO entry (id, code) VALUES (gen_random_uuid(), 'taken')"))
+    await uow.session.execute(
+        text("INSERT INTO entry (id, code) VALUES (gen_random_uuid(), 'taken')")
+    )
 
 
 async def _orm_stale(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
@@ -169,7 +171,9 @@ async def test_a_doomed_one_refuses_calls_and_writes_nothing(
                 lambda: db.execute(INSERT_SILENTLY, (uuid4(), "after")),
                 lambda: db.copy("entry", ["id"], [(uuid4(),)]),
                 lambda: db.fetch(KEYS),
-                lambda: uow.session.execute(text("INSERT INTO entry (id) VALUES (gen_random_uuid())")),
+                lambda: uow.session.execute(
+                    text("INSERT INTO entry (id) VALUES (gen_random_uuid())")
+                ),
                 lambda: uow.session.get(Entry, uuid4()),
                 lambda: _enter(db.cursor(KEYS)),
                 lambda: _in_savepoint(db, uow),
@@ -212,7 +216,9 @@ async def test_a_savepoint_heals_what_fails_inside(
         await insert(db, "after")
         uow.session.add(Entry(note="by the ORM, after"))
     assert uow.outcome == "committed"
-    notes = await observer.value("SELECT array_agg(note ORDER BY note) FROM entry WHERE code IS NULL")
+    notes = await observer.value(
+        "SELECT array_agg(note ORDER BY note) FROM entry WHERE code IS NULL"
+    )
     assert notes == ["after", "before", "by the ORM, after"]
 
 
@@ -229,7 +235,9 @@ async def test_a_savepoint_heals_with_a_session_made_before(
                 await failing(db, uow)
         await insert(db, "after")
         uow.session.add(Entry(note="by the ORM, after"))
-    notes = await observer.value("SELECT array_agg(note ORDER BY note) FROM entry WHERE code IS NULL")
+    notes = await observer.value(
+        "SELECT array_agg(note ORDER BY note) FROM entry WHERE code IS NULL"
+    )
     assert notes == ["after", "by the ORM, after", "by the ORM, before"]
 
 
@@ -246,7 +254,9 @@ async def test_an_error_caught_inside_a_savepoint_fails_the_savepoint_only(
                     await failing(db, uow)
         await insert(db, "after")
     assert uow.outcome == "committed"
-    notes = await observer.value("SELECT array_agg(note ORDER BY note) FROM entry WHERE code IS NULL")
+    notes = await observer.value(
+        "SELECT array_agg(note ORDER BY note) FROM entry WHERE code IS NULL"
+    )
     assert notes == ["after", "before"]
 
 

@@ -70,7 +70,13 @@ async def test_a_lone_write_sends_one_message(db: AsyncDatabaseManager):
     await db.write(UPDATE, (key, 1))
     await db.execute(INSERT_SILENTLY, (uuid4(), "x"))
     assert await db.write(DELETE, (key,))
-    assert await sent.texts() == [INSERT.sql, INSERT.sql, UPDATE.sql, INSERT_SILENTLY.sql, DELETE.sql]
+    assert await sent.texts() == [
+        INSERT.sql,
+        INSERT.sql,
+        UPDATE.sql,
+        INSERT_SILENTLY.sql,
+        DELETE.sql,
+    ]
 
 
 async def test_the_transaction_id_comes_with_the_first_write_and_once(db: AsyncDatabaseManager):

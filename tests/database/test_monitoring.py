@@ -24,7 +24,11 @@ from timber.errors import UsageError, ValidationError
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in caplog.records if r.name == "timber.sql" and r.levelno == logging.WARNING]
+    return [
+        r.getMessage()
+        for r in caplog.records
+        if r.name == "timber.sql" and r.levelno == logging.WARNING
+    ]
 
 
 async def test_a_slow_query_is_logged_as_a_warning_without_parameters(
@@ -83,7 +87,12 @@ async def test_echo_logs_every_statement_of_both_paths_without_parameters(
         async with db.session_scope() as session:
             await session.scalars(select(Entry).where(Entry.note == "value-of-a-row"))
     logged = "\n".join(record.getMessage() for record in caplog.records)
-    for part in ("INSERT INTO entry", "SELECT id, note", "copy entry", "FROM entry \nWHERE entry.note"):
+    for part in (
+        "INSERT INTO entry",
+        "SELECT id, note",
+        "copy entry",
+        "FROM entry \nWHERE entry.note",
+    ):
         assert part in logged
     assert "value-of-a-row" not in logged
     assert str(key) not in logged
@@ -163,7 +172,15 @@ async def test_a_plan_alone_runs_nothing(db: AsyncDatabaseManager, observer: Obs
         text("WITH gone AS (DELETE FROM entry RETURNING id) SELECT * FROM gone"),
         select(delete(Entry).returning(Entry.id).cte("gone").c.id),
     ],
-    ids=["update", "delete", "insert", "text delete", "text insert", "text with", "select of a delete"],
+    ids=[
+        "update",
+        "delete",
+        "insert",
+        "text delete",
+        "text insert",
+        "text with",
+        "select of a delete",
+    ],
 )
 async def test_analyzing_a_write_gives_real_counts_and_rolls_it_back(
     db: AsyncDatabaseManager, observer: Observer, statement: object, inside: bool

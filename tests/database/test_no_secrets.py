@@ -45,7 +45,10 @@ def everything_it_shows(error: BaseException) -> str:
         seen.add(id(current))
         parts += [str(current), repr(current), repr(current.args), repr(vars(current))]
         parts += ["".join(traceback.format_exception(current)), *getattr(current, "__notes__", [])]
-        parts += [str(getattr(current, name, "")) for name in ("detail", "params", "statement", "hint", "query")]
+        parts += [
+            str(getattr(current, name, ""))
+            for name in ("detail", "params", "statement", "hint", "query")
+        ]
         pending += [current.__cause__, current.__context__, *vars(current).values()]
     return "\n".join(parts)
 
@@ -78,7 +81,9 @@ async def _raised(db: AsyncDatabaseManager) -> None:
 
 async def _check_on_rows(db: AsyncDatabaseManager) -> None:
     key = await insert(db, CANARY)
-    await db.execute(Statement(f"UPDATE entry SET amount = NULL WHERE id = '{key}'", label="update"))
+    await db.execute(
+        Statement(f"UPDATE entry SET amount = NULL WHERE id = '{key}'", label="update")
+    )
 
 
 async def _copy(db: AsyncDatabaseManager) -> None:
@@ -216,10 +221,14 @@ async def test_no_value_is_shown(
 
 def _without_source_lines(shown: str) -> str:
     """This file's own lines, which name the canary, may stand in a traceback."""
-    return "\n".join(line for line in shown.splitlines() if "CANARY" not in line and "NUMBER" not in line)
+    return "\n".join(
+        line for line in shown.splitlines() if "CANARY" not in line and "NUMBER" not in line
+    )
 
 
-@pytest.mark.parametrize("failing", [_unique, _orm_flush, _orm_unfit, _own_session], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "failing", [_unique, _orm_flush, _orm_unfit, _own_session], ids=lambda f: f.__name__
+)
 async def test_an_error_raised_while_handling_it_shows_nothing_either(
     db: AsyncDatabaseManager, observer: Observer, failing: Failing
 ):
@@ -270,7 +279,9 @@ async def test_an_error_in_a_callback_is_logged_without_values(
 async def test_a_lost_connection_shows_no_value(make_db: MakeDb, proxy: Proxy, observer: Observer):
     db = make_db(proxy.url, outage_attempts=1)
     for use in (
-        lambda: db.execute(Statement("INSERT INTO entry (id, note) VALUES ($1, $2)", label="x"), (uuid4(), CANARY)),
+        lambda: db.execute(
+            Statement("INSERT INTO entry (id, note) VALUES ($1, $2)", label="x"), (uuid4(), CANARY)
+        ),
         lambda: db.fetch(Statement("SELECT $1::text, pg_sleep(0.2)", label="x"), (CANARY,)),
         lambda: _orm_text(db),
     ):

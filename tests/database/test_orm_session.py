@@ -289,7 +289,9 @@ async def test_streams_of_it_work_and_their_errors_are_timbers(
         assert len([entry async for entry in entries]) == 3
     with pytest.raises(ServiceError):
         async with db.unit_of_work() as uow:
-            rows = await uow.session.stream(text("SELECT 1 / (300 - n) FROM generate_series(1, 500) n"))
+            rows = await uow.session.stream(
+                text("SELECT 1 / (300 - n) FROM generate_series(1, 500) n")
+            )
             async for _ in rows:
                 pass
     assert_nothing_is_held(db)

@@ -33,6 +33,7 @@ from timber.database.outcome import (
     resolve_transaction,
     wait_until_gone,
 )
+from timber.database.statements import Statement
 from timber.database.unit_of_work import UnitOfWork
 from timber.errors import (
     CommitOutcomeUnknownError,
@@ -87,6 +88,46 @@ async def test_a_commit_whose_answer_is_lost_has_committed(
     assert await observer.notes() == ["x"]
     assert seen == ["commit"]
     assert_nothing_is_held(db)
+
+
+@pytest.mark.parametrize("way", ["in a block", "in a WITH that returns nothing", "by the session"])
+async def test_a_write_that_names_no_row_is_looked_for_too(
+    make_db: MakeDb, proxy: Proxy, observer: Observer, way: str
+):
+    """Taken for a mere read it would be called rolled back when its COMMIT is lost, and done again."""
+    db = make_db(proxy.url)
+    insertion = "INSERT INTO entry (id, note) VALUES (gen_random_uuid(), 'x')"
+    bodies = 0
+
+    async def body(unit: UnitOfWork) -> None:
+        nonlocal bodies
+        bodies += 1
+        if way == "in a block":
+            await db.execute(Statement(f"DO 'BEGIN {insertion.replace(chr(39), chr(39) * 2)}; END'", label="x"))
+        elif way == "by the session":
+            await unit.session.execute(text(insertion))
+        else:
+            sql = f"WITH new AS ({insertion}) UPDATE entry SET amount = 1 WHERE false RETURNING id"
+            assert await db.write(Statement(sql, label="x", returning=True)) == []
+        driver = unit.transaction.link.driver  # type: ignore[union-attr]
+        if bodies == 1:
+            _cut_at_commit(proxy, driver)
+
+    await db.run(body)
+    assert bodies == 1
+    assert await observer.notes() == ["x"]
+
+
+def _cut_at_commit(proxy: Proxy, driver: Any) -> None:
+    transport = driver._transport
+    write = transport.write
+
+    def watch(data: bytes) -> None:
+        if b"COMMIT" in bytes(data):
+            proxy.cut_after(0, "to_client")
+        write(data)
+
+    transport.write = watch
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 10])
@@ -188,7 +229,9 @@ async def test_a_server_that_comes_back_in_time_is_asked(
     async def cut(unit: UnitOfWork) -> None:
         await proxy.refuse()
         proxy.cut_after(0, "to_client")
-        asyncio.get_running_loop().call_later(0.3, lambda: tasks.append(asyncio.ensure_future(proxy.accept())))
+        asyncio.get_running_loop().call_later(
+            0.3, lambda: tasks.append(asyncio.ensure_future(proxy.accept()))
+        )
 
     tasks: list[Any] = []
     db.moments.before_commit.append(cut)

@@ -124,7 +124,9 @@ async def test_a_lock_that_is_not_free_is_a_conflict_only_if_asked_for(
         await observer.connection.execute("SELECT FROM entry WHERE id = $1 FOR UPDATE", key)
         count, error = await attempts(db, lambda _: add(db, key, 1), lock_timeout=0.01)
         assert (count, type(error)) == (1, QueryTimeoutError)
-        count, _ = await attempts(db, lambda _: add(db, key, 1), lock_timeout=0.01, retry_locks=True)
+        count, _ = await attempts(
+            db, lambda _: add(db, key, 1), lock_timeout=0.01, retry_locks=True
+        )
         assert count == 5
     await db.run(lambda _: add(db, key, 1), lock_timeout=0.01)
 
@@ -153,7 +155,10 @@ async def test_each_attempt_is_a_unit_of_work_of_its_own(db: AsyncDatabaseManage
         unit.on_commit(lambda: called.append("commit"))
         unit.on_rollback(lambda: called.append("rollback"))
         assert db.current() is unit
-        await db.execute(raising("40001") if len(units) < 3 else UPDATE, *([] if len(units) < 3 else [(uuid4(), 1)]))
+        await db.execute(
+            raising("40001") if len(units) < 3 else UPDATE,
+            *([] if len(units) < 3 else [(uuid4(), 1)]),
+        )
 
     await db.run(body)
     assert [unit.outcome for unit in units] == ["rolled_back", "rolled_back", "committed"]
@@ -252,7 +257,9 @@ async def test_a_serialization_failure_of_real_transactions(
 
         await db.run(body, isolation="serializable")
 
-    await asyncio.gather(*(move(first, second) for _ in range(3)), *(move(second, first) for _ in range(3)))
+    await asyncio.gather(
+        *(move(first, second) for _ in range(3)), *(move(second, first) for _ in range(3))
+    )
     amounts = sorted(
         row["amount"] for row in await observer.connection.fetch("SELECT amount FROM entry")
     )

@@ -57,6 +57,7 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._links: dict[_Link, asyncio.Task[None]] = {}
+        self._dialing: set[asyncio.Task[None]] = set()
         self._accepted = 0
         self._trap: _Trap | None = None
         self._flowing = asyncio.Event()
@@ -138,17 +139,24 @@ class Proxy:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.refuse()
+        if self._dialing:
+            await asyncio.wait(self._dialing)
         tasks = list(self._links.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        dialing = asyncio.current_task()
+        assert dialing is not None
+        self._dialing.add(dialing)
         try:
             upstream = await _connect(self._upstream)
         except OSError:
             writer.close()
             return
+        finally:
+            self._dialing.discard(dialing)
         self._accepted += 1
         link = _Link(self._accepted, (reader, writer), upstream)
         self._links[link] = asyncio.create_task(self._run(link))

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import make_url
 
 from tests.harness.databases import connected
 from tests.migrations.listing import listing
 from tests.migrations.projects import AFTER, BEFORE, Project
 from timber.database.migrations.catalog import settled
+from timber.errors import DatabaseError
 
 ROWS = """
 INSERT INTO authors (id, name, age, nick, bio, born) VALUES
@@ -170,3 +175,29 @@ async def test_check_names_every_difference(small: Project) -> None:
         "books: the index ix_books_shelf differs in keys and where",
         "books: the index more is in no model",
     ]
+
+
+async def test_sql_that_postgresql_refuses_is_told_before_anything_is_written(
+    small: Project,
+) -> None:
+    small.write(BEFORE.replace("check: pages > 0", "check: pagse > 0"))
+    with pytest.raises(
+        DatabaseError,
+        match=r'cannot make what the models want in a schema of its own: column "pagse" does not exist',
+    ):
+        await small.init()
+    assert not small.text()
+
+
+async def test_a_user_who_may_not_create_schemas_is_told_what_is_missing(small: Project) -> None:
+    small.write(BEFORE)
+    async with connected(small.url) as connection:
+        role = f"reader_{uuid4().hex}"
+        await connection.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+        try:
+            url = make_url(small.url).set(username=role, password="x")
+            reader = small.on(url.render_as_string(hide_password=False))
+            with pytest.raises(DatabaseError, match=r"permission denied for database"):
+                await reader.init()
+        finally:
+            await connection.execute(f"DROP ROLE {role}")

@@ -36,8 +36,6 @@ async def test_what_only_sqlalchemy_can_declare_is_migrated_forth_and_back(small
     await small.new("no trigger, one more mood")
     assert "DROP TRIGGER timber_touching ON shelves" in small.text()
     await small.up()
-    assert [d for d in await small.check() if "enum" not in d] == []
+    assert await small.check() == []
     async with connected(small.url) as connection:
         assert (await connection.fetchval(INSERT)) is None
-        labels = "SELECT array_agg(enumlabel::text) FROM pg_enum"
-        assert set(await connection.fetchval(labels)) == {"good", "so-so", "bad"}

@@ -37,9 +37,7 @@ async def _backward(
     """A page and every one before it, the first one first."""
     pages = [page]
     while pages[0].previous_cursor:
-        pages.insert(
-            0, await rows.scroll(cursor=pages[0].previous_cursor, limit=limit, **options)
-        )
+        pages.insert(0, await rows.scroll(cursor=pages[0].previous_cursor, limit=limit, **options))
     return pages
 
 
@@ -145,6 +143,7 @@ async def test_every_order_is_gone_through_without_gap_or_repeat(
 
 # Rows that come and go
 
+
 async def test_rows_deleted_and_inserted_meanwhile_hide_and_repeat_nothing(
     invoices: Invoices,
 ) -> None:
@@ -187,9 +186,7 @@ async def test_cursors_go_with_filters_owner_and_deletion(invoices: Invoices) ->
         invoice(str(number), user=("ann", "bob")[number % 2]) for number in range(12)
     )
     await invoices.delete(keys[4])
-    pages = await _forward(
-        invoices, 2, filters=None, owner="ann", order_by="number"
-    ) if False else await _forward(invoices, 2, owner="ann", order_by="id")
+    pages = await _forward(invoices, 2, owner="ann", order_by="id")
     assert [item.number for item in _items(pages)] == ["0", "2", "6", "8", "10"]
     pages = await _forward(invoices, 2, owner="ann", order_by="id", include_deleted=True)
     assert [item.number for item in _items(pages)] == ["0", "2", "4", "6", "8", "10"]
@@ -208,6 +205,7 @@ async def test_a_narrower_dto_is_scrolled_by_columns_it_does_not_have(
 
 # Cursors that are not of this list
 
+
 async def _cursor(invoices: Invoices) -> str:
     await invoices.insert_many(invoice(str(number)) for number in range(3))
     cursor = (await invoices.scroll(limit=1)).next_cursor
@@ -223,10 +221,10 @@ async def test_any_damage_to_a_cursor_is_noticed_before_any_sql(
     damaged |= {cursor[:i] + c + cursor[i + 1 :] for i in range(len(cursor)) for c in "A_-z="}
     damaged |= {cursor + "A", "A" + cursor, cursor * 2, cursor[::-1], cursor.lower(), f" {cursor}"}
     damaged -= {cursor}
-    data = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+    data = _decoded(cursor)
     sent.clear()
     for text in damaged:
-        if base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)) == data if _is_base64(text) else False:
+        if _decoded(text) == data:
             continue  # base64 has several texts for the same bytes at its end
         with pytest.raises(ValidationError) as refused:
             await invoices.scroll(cursor=text)
@@ -234,15 +232,16 @@ async def test_any_damage_to_a_cursor_is_noticed_before_any_sql(
     assert sent == []
 
 
-def _is_base64(text: str) -> bool:
+def _decoded(text: str) -> bytes | None:
     try:
-        base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     except ValueError:
-        return False
-    return True
+        return None
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "é", "\0", "\ud800", "AAAA" * 1000, 5, b"AAAA", [], True])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "é", "\0", "\ud800", "AAAA" * 1000, 5, b"AAAA", [], True]
+)
 async def test_what_was_never_a_cursor_is_refused(
     invoices: Invoices, sent: Sent, cursor: Any
 ) -> None:

@@ -134,7 +134,11 @@ FOUND: list[tuple[str, Callable[[Where], Condition], set[int]]] = [
     ("json contains, in a list", lambda w: w.data.contains([2]), {4}),
     ("json contains below a path", lambda w: w.data["b"].contains({"c": [2.5]}), {2}),
     ("json contains null below a path", lambda w: w.data["n"].contains(None), {2, 3, 4, 5, 6}),
-    ("json contains below a path: a list contains its items", lambda w: w.data["b"]["c"].contains("x"), {2}),
+    (
+        "json contains below a path: a list contains its items",
+        lambda w: w.data["b"]["c"].contains("x"),
+        {2},
+    ),
     ("json contains below a path into a list", lambda w: w.data["b"][0].contains({"c": 1}), {6}),
     ("json does not contain", lambda w: ~w.data["b"].contains({"c": [2.5]}), {3, 4, 5, 6}),
     ("json does not contain an item", lambda w: ~w.data["b"]["c"].contains("x"), {3, 4, 5, 6}),

@@ -131,9 +131,7 @@ async def test_a_malformed_key_is_refused_before_any_sql(
 
 
 @pytest.mark.parametrize("verb", KEYED.keys() - {"insert"})
-async def test_no_key_is_refused_before_any_sql(
-    invoices: Invoices, sent: Sent, verb: str
-) -> None:
+async def test_no_key_is_refused_before_any_sql(invoices: Invoices, sent: Sent, verb: str) -> None:
     with pytest.raises(ValidationError) as refused:
         await KEYED[verb](invoices, None)
     assert refused.value.errors[0].field == "id"
@@ -141,9 +139,7 @@ async def test_no_key_is_refused_before_any_sql(
 
 
 @pytest.mark.parametrize("ids", [5, "0" * 32, b"x", None])
-async def test_what_is_no_list_of_keys_is_refused(
-    invoices: Invoices, sent: Sent, ids: Any
-) -> None:
+async def test_what_is_no_list_of_keys_is_refused(invoices: Invoices, sent: Sent, ids: Any) -> None:
     with pytest.raises(ValidationError) as refused:
         await invoices.get_many(ids)
     assert refused.value.errors[0].field == "ids"

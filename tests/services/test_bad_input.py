@@ -154,7 +154,10 @@ RESEARCH: list[tuple[str, tuple[Any, ...], dict[str, Any], str]] = [
     ("search_research", ("gold",), {"mode": "telepathic"}, "mode"),
     ("search_research", ("gold",), {"session_id": "nonsense"}, "session_id"),
     ("get_or_compute", ("", nothing), {"max_age": timedelta(1)}, "key"),
-    ("get_or_compute", ("key", nothing), {"max_age": 60}, "max_age"),
+    ("get_or_compute", ("key", nothing), {"max_age": "soon"}, "max_age"),
+    ("get_or_compute", ("key", nothing), {"max_age": -1}, "max_age"),
+    ("get_or_compute", ("key", nothing), {"max_age": float("nan")}, "max_age"),
+    ("get_or_compute", ("key", nothing), {"max_age": 1e300}, "max_age"),
     ("get_or_compute", ("key", nothing), {"max_age": timedelta(1), "session_id": 7}, "session_id"),
 ]
 

@@ -47,7 +47,7 @@ async def test_a_result_is_computed_once_and_then_found(research, sent):
     first = await research.get_or_compute("AAPL", loader, max_age=HOUR)
     assert (first.content, first.research_type, first.session_id) == ({"pe": 1}, "computed", None)
     sent.clear()
-    assert await research.get_or_compute("AAPL", loader, max_age=HOUR) == first
+    assert await research.get_or_compute("AAPL", loader, max_age=3600) == first
     assert len(sent) == 1
     assert loader.calls == 1
     other = await research.get_or_compute("IBM", loader, max_age=HOUR)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aiocache.backends.redis import RedisCache as AiocacheRedis
 from aiocache.base import BaseCache
@@ -61,7 +61,7 @@ class RedisCache(AiocacheRedis):  # type: ignore[misc]  # aiocache has no types
 
     async def _multi_set(
         self, pairs: Iterable[tuple[str, Any]], ttl: float | None = None, _conn: Any = None
-    ) -> bool:
+    ) -> Literal[True]:
         async with self.client.pipeline(transaction=True) as pipe:
             for key, value in pairs:
                 pipe.set(key, value, px=_milliseconds(ttl))
@@ -75,7 +75,9 @@ class RedisCache(AiocacheRedis):  # type: ignore[misc]  # aiocache has no types
         values: list[Any] = await self.client.mget(keys) if keys else []
         return [v.decode(encoding) if v is not None and encoding else v for v in values]
 
-    async def _add(self, key: str, value: Any, ttl: float | None = None, _conn: Any = None) -> bool:
+    async def _add(
+        self, key: str, value: Any, ttl: float | None = None, _conn: Any = None
+    ) -> Literal[True]:
         if not await self.client.set(key, value, nx=True, px=_milliseconds(ttl)):
             raise ValueError(f"Key {key} already exists, use .set to update the value")
         return True
@@ -92,7 +94,7 @@ class RedisCache(AiocacheRedis):  # type: ignore[misc]  # aiocache has no types
             return bool(await self.client.persist(key))
         return bool(await self.client.pexpire(key, _milliseconds(ttl) or 1))
 
-    async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
+    async def _clear(self, namespace: str | None = None, _conn: Any = None) -> Literal[True]:
         # Never FLUSHDB: other things live in the same database.
         namespace = self.namespace if namespace is None else namespace
         pattern = f"{_escape(namespace)}:*" if namespace else "*"

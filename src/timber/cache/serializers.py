@@ -13,7 +13,7 @@ class JsonBytes(BaseSerializer):  # type: ignore[misc]  # aiocache has no types
 
     DEFAULT_ENCODING = None
 
-    def dumps(self, value: Any) -> bytes:
+    def dumps(self, value: Any) -> bytes:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The value as JSON."""
         return orjson.dumps(value)
 

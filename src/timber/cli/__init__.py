@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
-_NEEDED = ("click", "rich", "typer")
+_NEEDED = ("rich", "typer")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the answer is the exit code."""
     try:
-        # Here and not above: without the extra there is nothing to import, and somebody has to say so.
-        from timber.cli.commands import run  # noqa: PLC0415
-
-        return run(arguments)
+        # By name and not above: without the extra there is nothing to import, and somebody has to say so.
+        code: int = import_module("timber.cli.commands").run(arguments)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in _NEEDED:
@@ -25,3 +24,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
+    return code

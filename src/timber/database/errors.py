@@ -9,7 +9,6 @@ import asyncpg
 import orjson
 import sqlalchemy.exc
 import sqlalchemy.orm.exc
-from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 
 from timber.errors import (
     ConfigurationError,
@@ -34,11 +33,13 @@ FOREIGN = (
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     sqlalchemy.exc.SQLAlchemyError,
-    AsyncAdapt_asyncpg_dbapi.Error,  # of a pool that is called without its engine
+    sqlalchemy.exc.EmulatedDBAPIException,  # of a pool that is called without its engine
     OSError,
     EOFError,
 )
 """What the layers below raise; everything else is a caller's own and passes unchanged."""
+
+_LAYERS = (sqlalchemy.exc.SQLAlchemyError, sqlalchemy.exc.EmulatedDBAPIException)
 
 LOST_STATES = ("08", "57P01", "57P02", "57P03", "57P05")
 UNREACHABLE_STATES = (*LOST_STATES, "53300", "25006")
@@ -91,16 +92,13 @@ def scrub(error: BaseException) -> None:
         if isinstance(current, asyncpg.PostgresError | asyncpg.InterfaceError):
             _scrub_driver(current)
             continue
-        if not isinstance(current, sqlalchemy.exc.SQLAlchemyError) and not hasattr(
-            current, "driver_exception"
-        ):
+        if not isinstance(current, _LAYERS):
             continue
         _scrub_sqlalchemy(current)
         pending += [
             current.__cause__,
             current.__context__,
             getattr(current, "orig", None),
-            getattr(current, "driver_exception", None),
         ]
 
 
@@ -108,10 +106,12 @@ def _innermost(error: BaseException) -> BaseException:
     """The driver's own exception inside Timber's and SQLAlchemy's wrappers."""
     if isinstance(error, ServiceError) and error.__cause__ is not None:
         error = error.__cause__
-    for attribute in ("orig", "driver_exception"):
-        inner = getattr(error, attribute, None)
-        if isinstance(inner, BaseException) and inner is not error:
-            error = inner
+    while isinstance(error, _LAYERS):
+        # The adapter's error about a changed table forgets the driver's, which is still its cause.
+        inner = getattr(error, "orig", None) or error.__cause__
+        if inner is None:
+            break
+        error = inner
     return error
 
 
@@ -143,7 +143,7 @@ def _scrub_sqlalchemy(error: Any) -> None:
         error.statement = None
     if hasattr(error, "detail") and not isinstance(error.detail, list):
         error.detail = None
-    if isinstance(error, sqlalchemy.exc.StatementError) or hasattr(error, "driver_exception"):
+    if isinstance(error, sqlalchemy.exc.StatementError | sqlalchemy.exc.EmulatedDBAPIException):
         error.args = (f"SQLSTATE {getattr(_innermost(error), 'sqlstate', None)}",)
 
 

@@ -60,11 +60,7 @@ class Watch:
 
     async def pause(self, seconds: float) -> None:
         """Wait so long, or until the watch is over."""
-        try:
-            async with asyncio.timeout(seconds):
-                await self._over.wait()
-        except TimeoutError:
-            pass
+        await _within(seconds, self._over)
 
     def stir(self) -> None:
         """Have the next :meth:`wait` return at once."""
@@ -100,6 +96,7 @@ class Listener:
         self._probe_heard = asyncio.Event()
         self._changed = asyncio.Event()
         """The connection has ended, or there is a channel to be listened to."""
+        self._over = asyncio.Event()
         self._listening: set[str] = set()
         self._wait = _BACKOFF_SECONDS
 
@@ -115,6 +112,7 @@ class Listener:
         if channel not in self._listening:
             self._changed.set()
         if self._task is None or self._task.done():
+            self._over.clear()
             # In a context of its own: neither the deadline nor the unit of work of the first watcher is its.
             self._task = asyncio.get_running_loop().create_task(
                 self._run(), name="timber-listener", context=Context()
@@ -130,12 +128,20 @@ class Listener:
 
     async def close(self) -> None:
         """End every watch and close the connection."""
-        for watch in [watch for watches in self._watches.values() for watch in watches]:
-            watch.close()
+        self._end_watches()
         if self._task is not None:
+            # What is under way comes to its end, since the driver does not like a cancelled connection attempt.
+            for awaited in (self._over, self._changed, self._probe_heard):
+                awaited.set()
+            await asyncio.wait([self._task], timeout=_CLOSE_SECONDS)
             self._task.cancel()
             await asyncio.wait([self._task])
             self._task = None
+            self._end_watches()
+
+    def _end_watches(self) -> None:
+        for watch in [watch for watches in self._watches.values() for watch in watches]:
+            watch.close()
 
     # The connection
 
@@ -150,7 +156,7 @@ class Listener:
                     type(error).__name__,
                 )
             if self._watches:
-                await asyncio.sleep(self._wait * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+                await _within(self._wait * random.uniform(0.5, 1.0), self._over)  # noqa: S311  # no secret
                 self._wait = min(self._wait * 2, _BACKOFF_LIMIT_SECONDS)
 
     async def _hold_connection(self) -> None:
@@ -183,12 +189,7 @@ class Listener:
 
     async def _is_time(self) -> bool:
         """Wait until something has changed; whether a heartbeat is due instead."""
-        try:
-            async with asyncio.timeout(self.heartbeat_seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return True
-        return False
+        return not await _within(self.heartbeat_seconds, self._changed)
 
     async def _beat(self, driver: asyncpg.Connection) -> None:
         """Have a notification sent by another connection, and hear it or find the connection closed."""
@@ -213,6 +214,16 @@ class Listener:
     def _ended(self, _driver: Any) -> None:
         self._changed.set()
         self._probe_heard.set()  # nobody need wait for what cannot come any more
+
+
+async def _within(seconds: float, event: asyncio.Event) -> bool:
+    """Whether the event was set within so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
 
 
 def _stir(watches: Iterable[Watch]) -> None:

@@ -25,12 +25,15 @@ WAIT: Final = 60.0
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
-# The bits of the number as pg_locks shows them.
-_HOLDER = sa.text(  # noqa: S608 - a number of ours
+_HOLDER = sa.text(
     "SELECT l.pid, a.application_name FROM pg_locks l LEFT JOIN pg_stat_activity a USING (pid)"
     " WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1"
-    f" AND l.classid = {KEY >> 32} AND l.objid = {KEY & 0xFFFFFFFF}"
+    " AND l.classid = :upper AND l.objid = :lower"
     " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+).bindparams(
+    # The two halves of the number, as pg_locks shows them.
+    sa.bindparam("upper", KEY >> 32, sa.BigInteger),
+    sa.bindparam("lower", KEY & 0xFFFFFFFF, sa.BigInteger),
 )
 
 

@@ -145,6 +145,7 @@ class Transaction:
         self.outcome: Outcome | None = None
         self.check_owner: Callable[[], None] = _no_owner
         self._xid: int | None = None
+        self._may_have_written = False
         self._witness: Check | None = None
 
     # Statements
@@ -162,6 +163,7 @@ class Transaction:
     ) -> list[Any]:
         """Run a write that returns rows; the transaction's id comes with the first."""
         link = await self.ready()
+        self._may_have_written = True
         ask = self._xid is None and statement.returning
         sql = statement.sql_with_xid if ask else statement.sql
         try:
@@ -179,6 +181,7 @@ class Transaction:
     async def run(self, label: str, work: Callable[[Any], Awaitable[int]]) -> int:
         """Run a write that returns no rows, as ``work(driver)``; the number of rows it touched."""
         link = await self.ready()
+        self._may_have_written = True
         try:
             affected = await self._core.run_on(link, label, work)
         except BaseException as error:
@@ -424,8 +427,9 @@ class Transaction:
         """Everything before COMMIT that can fail like an ordinary statement."""
         if self.session is not None:
             await self.session.flush()
-        wrote = self.writes or self.session is not None
-        if self.link is not None and self._xid is None and wrote:
+        # A statement that names no touched row may still have written: in a function, or in its WITH.
+        may_have = self._may_have_written or self.session is not None
+        if self.link is not None and self._xid is None and may_have:
             link = await self.ready()
             try:
                 self._xid = await link.driver.fetchval("select pg_current_xact_id_if_assigned()")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -20,6 +21,15 @@ D = TypeVar("D", bound=BaseModel)
 _QUERY_LIMIT = 10_000
 _SNIPPET = "MaxWords=25, MinWords=10, MaxFragments=1, StartSel=**, StopSel=**"
 _SNIPPET_TEXT = 100_000  # characters of a document that a snippet is looked for in
+
+
+_RUN = re.compile(r"-{2,}")
+_LOOSE = re.compile(r'-(?![\w"])')
+
+
+def _sensible(query: str) -> str:
+    """A query without hyphens that leave out no word: PostgreSQL takes each for a NOT, and fails when there are many."""
+    return _LOOSE.sub(" ", _RUN.sub(" ", query))
 
 
 class Searching(Querying[D]):
@@ -82,7 +92,7 @@ class Searching(Querying[D]):
             ).order_by(best.c["_score"].desc(), best.c[self.source.key].desc())
 
         statement = self._filtered(prepared, None, build, "search")
-        values = {**prepared.values, "query": query, "limit": limit}
+        values = {**prepared.values, "query": _sensible(query), "limit": limit}
         rows: list[Any] = await self.db.fetch(statement, statement.bind(values))
         return [
             SearchHit.model_construct(item=item, score=row["_score"], snippet=row["_snippet"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pydantic
@@ -108,6 +109,19 @@ class Source:
     def hides_deleted(self, include_deleted: bool) -> bool:  # noqa: FBT001  # handed on as it came
         """Whether soft-deleted rows are to be left out."""
         return self._live and not include_deleted
+
+
+def check_names(names: object, field: str) -> tuple[str, ...]:
+    """The names that an argument gives: one, or a list of them.
+
+    Raises:
+        ValidationError: it is something else.
+    """
+    if isinstance(names, str):
+        return (names,)
+    if isinstance(names, bytes | Mapping) or not isinstance(names, Iterable):
+        raise ValidationError.of(field, "takes the name of a column, or a list of them")
+    return tuple(names)
 
 
 def check_text(name: str, value: object) -> str:

@@ -13,9 +13,10 @@ from timber.database.statements import parameter
 from timber.errors import ConflictError, ValidationError
 from timber.repository.proving import TOKEN, Proving
 from timber.repository.rows import given_names
+from timber.repository.source import check_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from timber.database.statements import Statement
 
@@ -29,8 +30,8 @@ class Upserting(Proving[D]):
         self,
         values: object,
         *,
-        on: Sequence[str] | None = None,
-        update: Iterable[str] | None = None,
+        on: str | Iterable[str] | None = None,
+        update: str | Iterable[str] | None = None,
     ) -> D:
         """Insert a row or, if there is one with the same ``on`` columns, change that one.
 
@@ -61,9 +62,9 @@ class Upserting(Proving[D]):
             )
         return (await self._load(self.dto, rows))[0]
 
-    def _check_target(self, on: Sequence[str] | None) -> tuple[str, ...]:
+    def _check_target(self, on: str | Iterable[str] | None) -> tuple[str, ...]:
         source = self.source
-        target = ((on,) if isinstance(on, str) else tuple(on or ())) or (source.key,)
+        target = check_names(on or (), "on") or (source.key,)
         for name in target:
             source.column(name, "on")
         if frozenset(target) not in _unique_together(source.table):
@@ -73,7 +74,7 @@ class Upserting(Proving[D]):
         return target
 
     def _check_changed(
-        self, given: list[str], target: tuple[str, ...], update: Iterable[str] | None
+        self, given: list[str], target: tuple[str, ...], update: str | Iterable[str] | None
     ) -> tuple[str, ...]:
         source = self.source
         kept = {*target, source.key}
@@ -81,14 +82,14 @@ class Upserting(Proving[D]):
             kept |= {"version", TOKEN}
         if update is None:
             return tuple(name for name in given if name not in kept)
-        wanted = {update} if isinstance(update, str) else set(update)
+        wanted = check_names(update, "update")
         for name in wanted:
             source.column(name, "update")
             if name not in given:
                 raise ValidationError.of("update", f"{name!r} is to be changed, but is not given")
             if name in kept and name not in target:
                 raise ValidationError.of("update", f"{name!r} cannot be changed")
-        return tuple(name for name in given if name in wanted - kept)
+        return tuple(name for name in given if name in wanted and name not in kept)
 
     def _upserting(
         self, names: tuple[str, ...], target: tuple[str, ...], changed: tuple[str, ...]

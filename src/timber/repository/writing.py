@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from timber.database.statements import parameter
 from timber.errors import ServiceError, StaleDataError, UsageError, ValidationError
 from timber.repository.proving import TOKEN, Proving
+from timber.repository.source import check_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +51,7 @@ class Writing(Proving[D]):
         id: object,
         changes: object,
         *,
-        merge: Iterable[str] = (),
+        merge: str | Iterable[str] = (),
         expected_version: int | None = None,
         owner: str | None = None,
         include_deleted: bool = False,
@@ -123,8 +124,8 @@ class Writing(Proving[D]):
 
     # Checks
 
-    def _check_merge(self, merge: Iterable[str], row: Row) -> tuple[str, ...]:
-        merged = (merge,) if isinstance(merge, str) else tuple(merge)
+    def _check_merge(self, merge: str | Iterable[str], row: Row) -> tuple[str, ...]:
+        merged = check_names(merge, "merge")
         for name in merged:
             if self.source.column(name).type.kind != "JSONB":
                 raise ValidationError.of(name, "is not a JSONB column: it cannot be merged")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from timber.errors import ValidationError
@@ -28,6 +29,23 @@ def user(value: object, field: str = "user_id") -> str:
     if not isinstance(value, str) or not value:
         raise ValidationError.of(field, "is to be the id of a user, as text")
     return value
+
+
+def duration(value: object, field: str) -> timedelta:
+    """A length of time, given as such or as a number of seconds.
+
+    Raises:
+        ValidationError: it is something else, or negative.
+    """
+    length = value if isinstance(value, timedelta) else None
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            length = timedelta(seconds=value)
+        except (OverflowError, ValueError):
+            length = None
+    if length is None or length < timedelta(0):
+        raise ValidationError.of(field, "is to be a timedelta or a number of seconds, from 0")
+    return length
 
 
 def json_object(value: object, field: str) -> dict[str, Any]:

@@ -224,6 +224,21 @@ class NotificationService(Service[N]):
             id, changes, merge=merge, owner=owner, expected_version=expected_version
         )
 
+    async def upsert(
+        self,
+        values: InputDTO | Mapping[str, object],
+        *,
+        on: Iterable[str] = (),
+        update: Iterable[str] | None = None,
+    ) -> N:
+        """Store a new message or, if there is one with the same key, change that one, which sends nothing again.
+
+        Raises:
+            ConflictError: the existing message is another owner's.
+        """
+        _checked(self._new_fields(values))
+        return await super().upsert(values, on=on, update=update)
+
     async def _store(self, values: Values) -> N:
         return await self.repository.insert(_checked(values))
 

@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 
 from timber.dto import CursorPage, SearchHit
 from timber.errors import NotFoundError, UsageError, ValidationError
-from timber.services.arguments import json_object, text, user
+from timber.services.arguments import duration, json_object, text, user
 from timber.services.research_dtos import ResearchCreate, ResearchDTO
 from timber.services.research_rules import RuledResearch
 
@@ -179,7 +179,7 @@ class ResearchService(RuledResearch[R]):
         key: str,
         loader: Callable[[], Awaitable[Any]],
         *,
-        max_age: timedelta,
+        max_age: timedelta | float,
         session_id: UUID | str | None = None,
         research_type: str = "computed",
     ) -> R:
@@ -191,6 +191,7 @@ class ResearchService(RuledResearch[R]):
 
         Args:
             loader: gives the content, any JSON value but null.
+            max_age: how old a stored result may be; a number is of seconds.
 
         Raises:
             NotFoundError: there is no such session.
@@ -201,8 +202,7 @@ class ResearchService(RuledResearch[R]):
                 "get_or_compute() inside a unit of work would hold its connection and locks while the loader works: "
                 "call it before the unit of work."
             )
-        if not isinstance(max_age, timedelta):
-            raise ValidationError.of("max_age", "is to be a timedelta")
+        oldest = duration(max_age, "max_age")
         session = None if session_id is None else self._key(session_id, "session_id")
         digest = sha256(text(key, "key").encode("utf-8", "surrogatepass")).hexdigest()
         last: R | None = None
@@ -210,7 +210,7 @@ class ResearchService(RuledResearch[R]):
         async def find() -> R | None:
             nonlocal last
             last = await self.repository.find_one(source_hash=digest, order_by="-updated_at")
-            return last if last is not None and last.updated_at >= self.clock() - max_age else None
+            return last if last is not None and last.updated_at >= self.clock() - oldest else None
 
         async def compute() -> R:
             user_id = None if session is None else (await self._owners({session}))[session]

@@ -63,6 +63,27 @@ class RuledTrackers(Service[T]):
                 )
             return tracker
 
+    async def upsert(
+        self,
+        values: InputDTO | Mapping[str, object],
+        *,
+        on: Iterable[str] = (),
+        update: Iterable[str] | None = None,
+    ) -> T:
+        """Store a new tracker or, if there is one with the same key, change that one; a ``check_interval`` that is given
+        makes a check due now, as it does in :meth:`update`.
+
+        Raises:
+            ConflictError: the existing tracker is another owner's.
+        """
+        given = self._new_fields(values)
+        fields = self._checked_new(given)
+        changed = values.model_fields_set if isinstance(values, InputDTO) else set(given)
+        changed = (changed if update is None else set(update)) - {"id"}
+        if "check_interval" in changed:
+            changed |= fields.keys() - given.keys()
+        return await super().upsert(fields, on=on, update=changed)
+
     async def _store(self, values: Values) -> T:
         return await self.repository.insert(self._checked_new(values))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.cache.model.schedules import OK, Stale, step, touches
+from tests.cache.model.schedules import OK, StaleError, step, touches
 from tests.cache.model.world import MODEL, TAG, Process, World
 
 
@@ -14,11 +14,13 @@ async def reads(world: World, process: Process) -> None:
     confirmed = world.confirmed if is_informed else 0
     value = await world.look(process)
     if value & ~world.db:
-        raise Stale(f"{process.name} reads {value:b}, which nobody has committed")
+        raise StaleError(f"{process.name} reads {value:b}, which nobody has committed")
     if own & ~value:
-        raise Stale(f"{process.name} reads {value:b}, older than its own acknowledged {own:b}")
+        raise StaleError(f"{process.name} reads {value:b}, older than its own acknowledged {own:b}")
     if confirmed & ~value and not world.excuses:
-        raise Stale(f"{process.name} reads {value:b}, older than the acknowledged {confirmed:b}")
+        raise StaleError(
+            f"{process.name} reads {value:b}, older than the acknowledged {confirmed:b}"
+        )
 
 
 async def writes(world: World, process: Process, bit: int, ending: str = "commit") -> None:
@@ -107,7 +109,7 @@ async def crashes(process: Process) -> None:
 
 async def is_cut_off(process: Process) -> None:
     """The process loses Redis, notices it late, and finds back."""
-    world, name = process.world, process.name
+    name = process.name
     everything = process.mine(writes=[f"queue {name}", f"alive {name}"])
     await step("CUT OFF", everything)
     process.is_cut = True

@@ -144,7 +144,7 @@ class _Node:
     last: str | None = None
 
 
-class Stale(AssertionError):
+class StaleError(AssertionError):
     """A promise was broken."""
 
 
@@ -204,7 +204,7 @@ class Search:
                         if self._stuck(run):
                             if run.idle():
                                 continue
-                            raise Stale("nobody can go on")
+                            raise StaleError("nobody can go on")
                         result.pruned += 1
                         return
                     self._path.append(node)
@@ -220,7 +220,7 @@ class Search:
                 run.threads.resume(thread, variant)
             run.finish()
             result.runs += 1
-        except Stale as error:
+        except StaleError as error:
             result.runs += 1
             result.violations.append((str(error), trace))
         finally:
@@ -299,7 +299,7 @@ def drive(run: Run, coroutine: Coroutine[Any, Any, Any]) -> Any:
             if not waiting.is_enabled():
                 run.idle()
                 if not waiting.is_enabled():
-                    raise Stale(f"cannot go on: {waiting.label}")
+                    raise StaleError(f"cannot go on: {waiting.label}")
             variant = OK
     except StopIteration as end:
         return end.value

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
-from tests.cache.model.schedules import OK, Run, Stale, Threads, drive, step, touches
+from tests.cache.model.schedules import OK, Run, StaleError, Threads, drive, step, touches
 from timber.cache.codec import JsonCodec
 from timber.cache.coherence.cache import CoherentCache
 from timber.cache.coherence.envelope import HEAD_BYTES, LEASE, epoch_of, seal
@@ -137,8 +137,15 @@ class ScriptedStore:
         return self._process.known_epoch
 
     async def _do(
-        self, label: str, effect: Callable[[], Any], reads: Sequence[str], writes: Sequence[str]
+        self,
+        label: str,
+        effect: Callable[[], Any],
+        reads: Sequence[str],
+        writes: Sequence[str],
+        changes_process: Callable[[Any], bool] = lambda _: True,
     ) -> Any:
+        """One operation; an answer after which the process goes on to its next step without touching anything that its
+        other tasks see needs no step of its own."""
         process, world = self._process, self._process.world
         faults = world.operation_faults
         variants = (OK, *(fault for fault in faults if fault != DEPOSED or label == "clear"))
@@ -156,7 +163,8 @@ class ScriptedStore:
             process.lose_subscription()
         # Learning of it.
         is_error = process.is_cut or how in ("fails", "is late", "loses its reply")
-        await step(f"{label}: {'an error' if is_error else 'the reply'}", process.mine())
+        if is_error or changes_process(result):
+            await step(f"{label}: {'an error' if is_error else 'the reply'}", process.mine())
         if is_error:
             raise UnreachableError
         return result
@@ -172,7 +180,7 @@ class ScriptedStore:
         server = self._process.world.server
         reads = ["e", *("g:" + tag for tag in tags)]
         found: list[bytes | None] = await self._do(
-            "MGET", lambda: server.read(names, tags), reads, ()
+            "MGET", lambda: server.read(names, tags), reads, (), _is_hit
         )
         return found
 
@@ -180,7 +188,7 @@ class ScriptedStore:
         server = self._process.world.server
         writes = ["e", *("g:" + tag for wish in wishes for tag in wish.tags)]
         leases: list[Lease | None] = await self._do(
-            "lease", lambda: [server.lease(wish) for wish in wishes], (), writes
+            "lease", lambda: [server.lease(wish) for wish in wishes], (), writes, lambda _: False
         )
         return leases
 
@@ -212,6 +220,10 @@ class ScriptedStore:
         await self._do("clear", clear, (), [*writes, *queues])
 
 
+def _is_hit(values: Sequence[bytes | None]) -> bool:
+    return values[0] is not None and values[0][:1] != LEASE
+
+
 class OwedRows:
     """The table of owed rows, as the replay of one process sees it."""
 
@@ -241,6 +253,7 @@ class Process:
         self.known_epoch: bytes | None = world.server.epoch
         self.queue: list[bytes] = []
         self.is_subscribed = True
+        self.direct = 0
         self.restart()
 
     def restart(self) -> None:
@@ -253,6 +266,7 @@ class Process:
             clock=clock,
         )
         self.kind = self.cache.kind(MODEL, JsonCodec("00"))
+        self.direct = 0
         self.queue.clear()
         self.subscribe()
 
@@ -359,9 +373,13 @@ class World(Run):
     # Reading
 
     async def _load(self, process: Process) -> int:
+        # Past the cache, what follows ends the load at once; else the next thing is a fill, a step of its own.
+        direct = process.cache.levels.stats.direct
+        ends_at_once, process.direct = direct != process.direct, direct
         await step("SELECT", process.alive(reads=["db"]))
         value = self.db
-        await step("SELECT: the row", process.mine())
+        if ends_at_once:
+            await step("SELECT: the row", process.mine())
         return value
 
     async def look(self, process: Process) -> int:
@@ -399,7 +417,7 @@ class World(Run):
             for _ in range(2):
                 value = drive(self, self.look(process))
                 if value != self.db:
-                    raise Stale(
+                    raise StaleError(
                         f"for good: {process.name} reads {value:b}, committed is {self.db:b}"
                     )
                 process.cache.memory.wipe()

@@ -51,7 +51,7 @@ class Report:
 class Worker:
     def __init__(self, options: dict[str, Any]) -> None:
         self.number: int = options["number"]
-        self.until: float = options["until"]
+        self.until = 0.0
         self.db = AsyncDatabaseManager(
             options["database_url"], settings=TimberSettings(pool_size=8, max_overflow=2)
         )
@@ -63,6 +63,10 @@ class Worker:
 
     async def run(self) -> Report:
         await self.cache.start()
+        await self.db.ping()
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+        self.until = float(await asyncio.to_thread(sys.stdin.readline))
         try:
             tasks = [self._write() for _ in range(2)] + [self._read() for _ in range(3)]
             await asyncio.gather(*tasks)

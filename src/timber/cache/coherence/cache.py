@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from timber.cache import keys
+from timber.cache.coherence.changes import Changes
 from timber.cache.coherence.clock import LoopClock
 from timber.cache.coherence.keeping import Keeping
 from timber.cache.coherence.levels import Kind, Levels
@@ -14,7 +15,7 @@ from timber.cache.coherence.owing import Owing, new_owed_id, owed_statement
 from timber.cache.coherence.reading import Reading
 from timber.cache.coherence.reading_many import read_many
 from timber.cache.coherence.subscription import Subscription
-from timber.cache.coherence.writing import Changes, Writing
+from timber.cache.coherence.writing import Writing
 from timber.cache.memory import MISSING, MemoryCache
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class CoherentCache:
             await self._keeping.finish()
         self.listening.lost()
         if self._store is not None:
-            await self._store.client.aclose()
+            await self._store.close()
         if self._client is not None:
             await self._client.aclose()
 

@@ -27,18 +27,23 @@ class Clock(Protocol):
 
     def now(self) -> float:
         """Monotonic seconds."""
+        raise NotImplementedError
 
     async def sleep(self, seconds: float) -> None:
         """Let others run for so long."""
+        raise NotImplementedError
 
     def event(self) -> Event:
         """A new event."""
+        raise NotImplementedError
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work`` in the background."""
+        raise NotImplementedError
 
     def token(self) -> bytes:
         """Twelve random bytes."""
+        raise NotImplementedError
 
 
 class LoopClock:

@@ -39,6 +39,7 @@ def redis_client(url: str) -> Redis:
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
             decode_responses=False,
+            protocol=2,
         )
     except ValueError:
         raise ConfigurationError(

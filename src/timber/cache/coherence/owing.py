@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.dialects import postgresql
 from uuid_utils.compat import uuid7
 
@@ -18,8 +19,8 @@ from timber.database.statements import Statement
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from timber.cache.coherence.changes import Changes
     from timber.cache.coherence.levels import Levels
-    from timber.cache.coherence.writing import Changes
     from timber.database.manager import AsyncDatabaseManager
 
 TABLE: Final = "timber_owed"
@@ -70,7 +71,7 @@ def owed_table(metadata: sa.MetaData) -> sa.Table:
     )
 
 
-@sa.event.listens_for(sa.Table, "after_create")
+@event.listens_for(sa.Table, "after_create")
 def _tune(table: sa.Table, connection: sa.Connection, **_: object) -> None:
     if table.info.get("timber") == "owed":
         connection.execute(sa.text(storage_sql(table.fullname)))
@@ -128,9 +129,11 @@ class OwedRows(Protocol):
 
     async def add(self, id: UUID, names: Sequence[str]) -> None:
         """Write one outside of any transaction."""
+        raise NotImplementedError
 
     async def due(self) -> list[tuple[UUID, Sequence[str]]]:
         """Rows whose writer should have cleared by now."""
+        raise NotImplementedError
 
     async def delete(self, ids: Sequence[UUID]) -> None: ...
 

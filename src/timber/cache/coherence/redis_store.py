@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import (
@@ -21,6 +22,7 @@ from redis.exceptions import (
 from timber.cache.coherence import scripts
 from timber.cache.coherence.envelope import LEASE, epoch_of, seal
 from timber.cache.coherence.gathering import Gathering
+from timber.cache.coherence.line import Line
 from timber.cache.coherence.listening import message_of
 from timber.cache.coherence.store import Fill, Lease, UnreachableError, Wish
 
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     from timber.cache.keys import Keyspace
 
 T = TypeVar("T")
+
+_INFO = re.compile(rb"^(\w+):(\S*)", re.MULTILINE)
 
 # A server that cannot be had, or that no longer is the primary. Any other error is one of this operation alone.
 _GONE = (
@@ -50,7 +54,7 @@ class RedisStore:
     """The operations of the protocol on a client.
 
     Args:
-        client: a ``redis.asyncio`` client that neither decodes answers nor repeats commands.
+        client: says how to connect; answers must not be decoded. It is closed with the store.
         read_deadline: seconds that a read waits for Redis before the breaker opens.
         clear_deadline: seconds that a writer waits.
         lease_seconds: how long others wait for a load.
@@ -79,7 +83,8 @@ class RedisStore:
         self._replication_id: bytes | None = None
         self._epoch: bytes | None = None
         self._gathering = Gathering(self._mget)
-        breaker.on_open.append(self.forget_epoch)
+        self._line = Line(client, breaker.open)
+        breaker.on_open.append(self._opened)
 
     # Epoch
 
@@ -87,8 +92,13 @@ class RedisStore:
     def epoch(self) -> bytes | None:
         return self._epoch
 
-    def forget_epoch(self) -> None:
-        """Whoever answers next may be another server: until it has told, no value counts."""
+    def _opened(self) -> None:
+        # Whoever answers next may be another server: until it has told, no value counts.
+        self._epoch = None
+        self._line.drop()
+
+    def suspect(self) -> None:
+        """Something else has lost Redis: believe nothing until a probe has asked."""
         self._epoch = None
 
     def _learn(self, replication_id: bytes) -> None:
@@ -105,16 +115,23 @@ class RedisStore:
         """Whether Redis answers as a primary; learns its epoch, and closes the breaker or opens it."""
         try:
             async with asyncio.timeout(self._clear_deadline):
-                info: Any = await self.client.info("replication")
+                await self._line.open()
+                text = await self._line.ask("INFO", "replication", deadline=self._clear_deadline)
+            info = dict(_INFO.findall(text))
         except (*_GONE, RedisError):
+            info = {}
+        if info.get(b"role") != b"master":
             self.breaker.open()
+            self._line.drop()
             return False
-        if info.get("role") != "master":
-            self.breaker.open()
-            return False
-        self._learn(str(info["master_replid"]).encode())
+        self._learn(info[b"master_replid"])
         self.breaker.close()
         return True
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._line.close()
+        await self.client.aclose()
 
     # Operations
 
@@ -124,10 +141,9 @@ class RedisStore:
         return await self._gathering.read(keys)
 
     async def _mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        async def send() -> list[Any]:
-            return await self.client.mget(keys)
-
-        return await self._ask(send, self._read_deadline)
+        answer = self._line.ask("MGET", *keys, deadline=self._read_deadline)
+        values: list[bytes | None] = await self._answer(answer)
+        return values
 
     async def lease(self, wishes: Sequence[Wish]) -> list[Lease | None]:
         calls = [
@@ -173,32 +189,21 @@ class RedisStore:
     async def _run(
         self, script: Script, calls: Sequence[tuple[list[str], list[Any]]], deadline: float
     ) -> list[Any]:
-        async def send() -> list[Any]:
-            if len(calls) == 1:
-                keys, args = calls[0]
-                return [await self.client.evalsha(script.sha, len(keys), *keys, *args)]
-            async with self.client.pipeline(transaction=False) as pipe:
-                for keys, args in calls:
-                    pipe.evalsha(script.sha, len(keys), *keys, *args)
-                return await pipe.execute()
+        commands = [("EVALSHA", script.sha, len(keys), *keys, *args) for keys, args in calls]
 
-        async def load_and_send() -> list[Any]:
+        async def send() -> list[Any]:
             try:
-                return await send()
+                return await self._line.ask_all(commands, deadline=deadline)
             except NoScriptError:
                 # A server that has just been started knows no script; none of the calls has run.
-                for each in scripts.ALL:
-                    await self.client.script_load(each.text)
-                return await send()
+                loads = [("SCRIPT", "LOAD", each.text) for each in scripts.ALL]
+                return await self._line.ask_all([*loads, *commands], deadline=deadline)
 
-        return await self._ask(load_and_send, deadline)
+        return (await self._answer(send()))[-len(commands) :]
 
-    async def _ask(self, operation: Callable[[], Awaitable[T]], deadline: float) -> T:
-        if self.breaker.is_open:
-            raise UnreachableError
+    async def _answer(self, operation: Awaitable[T]) -> T:
         try:
-            async with asyncio.timeout(deadline):
-                return await operation()
+            return await operation
         except _GONE as error:
             self.breaker.open()
             raise UnreachableError from error

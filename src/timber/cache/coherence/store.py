@@ -55,18 +55,24 @@ class Store(Protocol):
     @property
     def epoch(self) -> bytes | None:
         """The epoch of the Redis that answers, None while that is not known."""
+        raise NotImplementedError
 
     async def read(self, names: Sequence[str], tags: Sequence[str]) -> list[bytes | None]:
         """What stands under the names, then the generations of the tags."""
+        raise NotImplementedError
 
     async def lease(self, wishes: Sequence[Wish]) -> list[Lease | None]:
         """Take leases of 3 seconds; None where the entry has changed since it was seen."""
+        raise NotImplementedError
 
     async def fill(self, fills: Sequence[Fill]) -> list[bool]:
         """Store values; False where the lease is gone or a tag has another generation."""
+        raise NotImplementedError
 
     async def release(self, lease: Lease) -> None:
         """Give a lease back unused."""
+        raise NotImplementedError
 
     async def clear(self, names: Sequence[str]) -> None:
         """Delete entries, leases and generations of these names, and only then tell every process."""
+        raise NotImplementedError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PING_SECONDS = 1.0
-_PONG_SECONDS = 1.0
+_CONNECT_SECONDS = 1.0
 _AGAIN_SECONDS = 0.1
 
 
 class Subscription:
-    """Holds the subscription for as long as it runs.
+    """Holds the subscription for as long as it runs, on a connection of its own.
 
     Args:
-        client: a client that does not repeat commands: one that quietly subscribed anew would hide what it missed.
+        client: says how to connect, by the older of the two protocols, in which messages are plain answers. A client's own
+            PubSub would connect anew by itself, and nobody would know what was missed.
         channel: where clears are announced.
     """
 
@@ -38,56 +40,55 @@ class Subscription:
         self._store = store
         self._listening = listening
         self._writing = writing
+        self._is_answered = True
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
         """Subscribe, listen, and again whenever it is lost."""
         while True:
             try:
-                await self._listen()
+                await self._hold()
             except (RedisError, OSError, TimeoutError) as error:
                 logger.info("The cache's subscription was lost: %s", type(error).__name__)
             finally:
                 self.ready.clear()
                 self._listening.lost()
                 # The next server to answer may be another one.
-                self._store.forget_epoch()
+                self._store.suspect()
             await asyncio.sleep(_AGAIN_SECONDS)
 
-    async def _listen(self) -> None:
-        loop = asyncio.get_running_loop()
-        pubsub = self._client.pubsub()
+    async def _hold(self) -> None:
+        pool: Any = self._client.connection_pool
+        connection: Any = pool.make_connection()
         try:
-            async with asyncio.timeout(_PONG_SECONDS):
-                await pubsub.subscribe(self._channel)
-            next_ping = loop.time() + _PONG_SECONDS
-            is_subscribed = False
-            pong_by = next_ping
-            while True:
-                message: Any = await pubsub.get_message(timeout=max(0.001, next_ping - loop.time()))
-                if message is not None:
-                    kind = message["type"]
-                    if kind == "message":
-                        self._listening.message(message["data"])
-                    elif kind == "pong":
-                        pong_by = float("inf")
-                    elif kind == "subscribe":
-                        if is_subscribed:
-                            raise ConnectionResetError  # the client has connected anew behind our back
-                        is_subscribed = True
-                        pong_by = float("inf")
-                        await self._subscribed()
-                now = loop.time()
-                if now >= pong_by:
-                    raise TimeoutError
-                if now >= next_ping:
-                    next_ping = now + PING_SECONDS
-                    pong_by = min(pong_by, now + _PONG_SECONDS)
-                    async with asyncio.timeout(_PONG_SECONDS):
-                        await pubsub.ping()
-                    await self._store.probe()
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                await connection.connect()
+                await connection.send_command("SUBSCRIBE", self._channel)
+            connection.socket_timeout = None
+            self._is_answered = True
+            create = asyncio.get_running_loop().create_task
+            tasks = {create(self._listen(connection)), create(self._ping(connection))}
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+            for task in done:
+                task.result()
         finally:
-            await pubsub.aclose()  # type: ignore[no-untyped-call]
+            await connection.disconnect(nowait=True)
+
+    async def _listen(self, connection: Any) -> None:
+        while True:
+            answer = await connection.read_response(timeout=math.inf)
+            kind = answer[0]
+            if kind == b"message":
+                self._listening.message(answer[2])
+            elif kind == b"pong":
+                self._is_answered = True
+            elif kind == b"subscribe":
+                await self._subscribed()
 
     async def _subscribed(self) -> None:
         if not await self._store.probe():
@@ -96,3 +97,13 @@ class Subscription:
         if not await self._writing.repeat_recent():
             raise ConnectionResetError
         self.ready.set()
+
+    async def _ping(self, connection: Any) -> None:
+        """Half-open links are found here, and a server that has changed its role."""
+        while True:
+            await asyncio.sleep(PING_SECONDS)
+            if not self._is_answered:
+                raise TimeoutError
+            self._is_answered = False
+            await connection.send_command("PING")
+            await self._store.probe()

@@ -6,61 +6,15 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from timber.cache.coherence.store import UnreachableError
-from timber.cache.keys import row_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from uuid import UUID
-
+    from timber.cache.coherence.changes import Changes
     from timber.cache.coherence.levels import Levels
     from timber.cache.coherence.owing import Owing
 
 REMEMBERED_SECONDS = 10.0
 """For how long a confirmed clear is repeated after the subscription was lost: a Redis that has been deposed confirms
 what nobody will ever see."""
-
-
-class Changes:
-    """The names that one transaction, or one savepoint of it, changes.
-
-    Attributes:
-        names: rows, tags and models, in the order in which they were told.
-        owed: the id of the owed row, once it is written.
-    """
-
-    __slots__ = ("_names", "owed")
-
-    def __init__(self) -> None:
-        self._names: dict[str, None] = {}
-        self.owed: UUID | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return tuple(self._names)
-
-    def add(self, model: str, ids: Iterable[object] = (), tags: Iterable[str] = ()) -> None:
-        """Rows of a model by their keys, and tags. Neither of them means all of the model."""
-        before = len(self._names)
-        empty = True
-        for key in ids:
-            empty = False
-            self._names[row_name(model, key)] = None
-        for tag in tags:
-            empty = False
-            self._names[tag] = None
-        if empty and len(self._names) == before:
-            self._names[model] = None
-
-    def add_names(self, names: Iterable[str]) -> None:
-        """Names as the database gave them."""
-        self._names.update(dict.fromkeys(names))
-
-    def merge(self, inner: Changes) -> None:
-        """What a savepoint has changed, at its release; one that is rolled back is simply dropped."""
-        self._names.update(inner._names)
-
-    def __bool__(self) -> bool:
-        return bool(self._names)
 
 
 class Writing:

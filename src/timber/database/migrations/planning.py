@@ -202,14 +202,20 @@ def _enum(name: str, current: tuple[str, ...] | None, wanted: tuple[str, ...]) -
         labels = ", ".join(map(_label, wanted))
         yield Step(code.execute(f"CREATE TYPE {code.quoted(name)} AS ENUM ({labels})"))
         return
-    for label in wanted:
+    for position, label in enumerate(wanted):
         if label not in current:
-            yield Step(
-                code.execute(
-                    f"ALTER TYPE {code.quoted(name)} ADD VALUE IF NOT EXISTS {_label(label)}"
-                ),
-                "PostgreSQL cannot take a label away again.",
+            place = (
+                f"AFTER {_label(wanted[position - 1])}"
+                if position
+                else f"BEFORE {_label(current[0])}"
             )
+            added = f"ADD VALUE IF NOT EXISTS {_label(label)} {place}"
+            yield Step(code.execute(f"ALTER TYPE {code.quoted(name)} {added}"))
+    if gone := [label for label in current if label not in wanted]:
+        what = f"PostgreSQL cannot take {', '.join(map(_label, gone))} out of the type {name}."
+        yield Step(
+            "pass", f"{what} To be rid of them, make another type and move the columns to it."
+        )
 
 
 def _label(label: str) -> str:

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.exc import DBAPIError
 
 from timber.database.migrations.catalog import (
     Catalog,
@@ -23,7 +24,9 @@ from timber.database.migrations.catalog import (
     Index,
     Table,
 )
+from timber.database.migrations.failures import failure_of
 from timber.database.migrations.reading import read_catalog
+from timber.database.urls import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -42,6 +45,9 @@ def both_catalogs(
 
     Args:
         leave_out: whether a table is none of the models' business.
+
+    Raises:
+        DatabaseError: PostgreSQL refuses the SQL in a model, lacks an extension, or the user may not create a schema.
     """
     names = sorted({table.schema for table in metadata.tables.values()} - {None}, key=str)
     try:
@@ -51,7 +57,14 @@ def both_catalogs(
             **{str(n): n for n in names if n != default},
         }
         current = read_catalog(connection, schemas, leave_out=leave_out)
-        wanted = _build(connection, metadata, default, [s for s in schemas.values() if s])
+        named = [name for name in schemas.values() if name is not None]
+        try:
+            wanted = _build(connection, metadata, default, named)
+        except DBAPIError as error:
+            target = name_of(connection.engine.url)
+            raise failure_of(
+                error, target, "PostgreSQL cannot make what the models want in a schema of its own"
+            ) from error
     finally:
         connection.rollback()
     return current, wanted

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONGEST_PAUSE: Final = 0.5
+_TELL_AFTER: Final = 10.0
 
 # Not what they run: that may hold values of rows.
 _WAITED_FOR = sa.text("""
@@ -65,15 +66,22 @@ async def watched(engine: AsyncEngine, pid: int, *, lock_timeout: float) -> Asyn
 async def _watch(engine: AsyncEngine, pid: int, seen: Waiting, pause: float) -> None:
     try:
         async with engine.connect() as connection:
+            clock = asyncio.get_running_loop().time
+            since, told = clock(), False
             while True:
                 await asyncio.sleep(pause)
                 rows = (await connection.execute(_WAITED_FOR, {"pid": pid})).all()
                 await connection.rollback()
-                if rows:
-                    seen.what = (
-                        f"{rows[0].mode} on {rows[0].relation}" if rows[0].relation else "a lock"
-                    )
-                    seen.holders = [_describe(row) for row in rows]
+                if not rows:
+                    since, told = clock(), False
+                    continue
+                relation = rows[0].relation
+                seen.what = f"{rows[0].mode} on {relation}" if relation else "a lock"
+                seen.holders = [_describe(row) for row in rows]
+                if clock() - since > _TELL_AFTER and not told:
+                    # An index that is built concurrently waits for as long as it takes.
+                    logger.warning("The migration waits for %s: %s.", seen.what, seen)
+                    told = True
     except FOREIGN as error:
         # Nothing depends on it but what an error can tell.
         logger.debug("cannot look at locks: %s", type(error).__name__)

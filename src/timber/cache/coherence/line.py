@@ -1,0 +1,172 @@
+"""One connection that every task of a process shares: commands go out in order, and answers come back in order.
+
+A pool costs a checkout for each command and a connection for each task, and it connects anew behind one's back, perhaps to
+another server. Here a broken connection is known at once, and whoever opens the next one asks it who it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redis.asyncio import Redis
+
+    Command = Sequence[str | bytes | int]
+
+_STALL_SECONDS = 0.005
+
+
+class Line:
+    """A connection made with a client's settings: its login, its database, its TLS.
+
+    Args:
+        client: nothing is sent by it; it only says how to connect.
+        on_loss: called when the connection breaks by itself.
+    """
+
+    def __init__(self, client: Redis, on_loss: Callable[[], object]) -> None:
+        self._client = client
+        self._on_loss = on_loss
+        self._connection: Any = None
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._listener: asyncio.Task[None] | None = None
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect, if there is no connection."""
+        async with self._opening:
+            if self._connection is None:
+                await self._open()
+
+    async def _open(self) -> None:
+        pool: Any = self._client.connection_pool
+        connection: Any = pool.make_connection()
+        try:
+            await connection.connect()
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
+        # Deadlines are each operation's own; the connection's would cost a task for every command.
+        connection.socket_timeout = None
+        self._connection = connection
+        self._listener = asyncio.get_running_loop().create_task(self._listen(connection))
+
+    async def ask(self, *command: str | bytes | int, deadline: float) -> Any:
+        """The answer to one command, as :meth:`ask_all` gives it."""
+        return (await self.ask_all([command], deadline=deadline))[0]
+
+    async def ask_all(self, commands: Sequence[Command], *, deadline: float) -> list[Any]:
+        """The answers to commands that are sent together; the first error among them is raised.
+
+        Args:
+            deadline: seconds after which the connection is given up.
+
+        Raises:
+            RedisError: the server's own, or that there is no connection.
+            TimeoutError: no answer in time.
+        """
+        connection = self._connection
+        if connection is None:
+            raise RedisConnectionError
+        loop = asyncio.get_running_loop()
+        futures = [loop.create_future() for _ in commands]
+        self._waiting.extend(futures)
+        timer = _Timer(loop, deadline, futures[-1], self._on_loss)
+        try:
+            # Written before anything is awaited: the order of the answers is the order of these calls.
+            await connection.send_packed_command(
+                connection.pack_commands(commands), check_health=False
+            )
+            answers = [await future for future in futures]
+        finally:
+            timer.cancel()
+        for answer in answers:
+            if isinstance(answer, ResponseError):
+                raise answer
+        return answers
+
+    async def _listen(self, connection: Any) -> None:
+        waiting = self._waiting
+        try:
+            while True:
+                try:
+                    answer = await connection.read_response(
+                        timeout=math.inf, disconnect_on_error=False
+                    )
+                except ResponseError as error:
+                    answer = error
+                future = waiting.popleft()
+                if not future.done():
+                    future.set_result(answer)
+        except (RedisError, OSError, IndexError):
+            if self._connection is connection:
+                self._abandon()
+                self._on_loss()
+        finally:
+            await connection.disconnect(nowait=True)
+
+    def drop(self) -> None:
+        """Break the connection: whatever comes back on it is of no use any more."""
+        if self._listener is not None:
+            self._listener.cancel()
+        self._abandon()
+
+    def _abandon(self) -> None:
+        self._connection = None
+        self._listener = None
+        waiting, self._waiting = self._waiting, deque()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(RedisConnectionError())
+                future.exception()  # its owner may have gone already
+
+    async def close(self) -> None:
+        """Break the connection and wait until it is gone."""
+        listener = self._listener
+        self.drop()
+        if listener is not None:
+            await asyncio.gather(listener, return_exceptions=True)
+
+
+class _Timer:
+    """Gives an operation up at its deadline, unless it was this process that had no time to look at the answer."""
+
+    __slots__ = ("_deadline", "_due", "_future", "_handle", "_is_last", "_loop", "_on_loss")
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        deadline: float,
+        future: asyncio.Future[Any],
+        on_loss: Callable[[], object],
+    ) -> None:
+        self._loop = loop
+        self._deadline = deadline
+        self._future = future
+        self._on_loss = on_loss
+        self._is_last = False
+        self._due = loop.time() + deadline
+        self._handle = loop.call_at(self._due, self._expire)
+
+    def _expire(self) -> None:
+        now = self._loop.time()
+        if now - self._due > _STALL_SECONDS and not self._is_last:
+            self._is_last = True
+            self._due = now + self._deadline
+            self._handle = self._loop.call_at(self._due, self._expire)
+            return
+        if not self._future.done():
+            self._future.set_exception(TimeoutError())
+            self._future.exception()  # its owner may have gone already
+        self._on_loss()
+
+    def cancel(self) -> None:
+        self._handle.cancel()
