@@ -44,9 +44,7 @@ def test_what_was_rolled_back_or_is_unknown_leaves_nothing_stale(
     _hold(make, record_property)
 
 
-@pytest.mark.parametrize(
-    "warm", [pytest.param((), id="cold", marks=pytest.mark.slow), pytest.param(("l2",), id="l2")]
-)
+@pytest.mark.parametrize("warm", [(), ("l2",)], ids=["cold", "l2"])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("reader", [0, 1], ids=["own", "other"])
 def test_redis_failing_at_any_point_leaves_nothing_stale(

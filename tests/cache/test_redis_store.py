@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -349,6 +350,48 @@ async def test_an_error_of_the_leader_is_its_own(make_cache: MakeCache) -> None:
 
 
 # Faults
+
+
+async def test_a_process_that_stalls_does_not_blame_redis(make_cache: MakeCache) -> None:
+    cache = await make_cache()
+    table = Table()
+    await table.read(cache)
+    for _ in range(3):
+        cache.memory.wipe()
+        task = asyncio.create_task(table.read(cache))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        time.sleep(0.1)
+        assert await task == 1
+    assert cache.stats()["breaker_opened"] == 0
+    assert table.loads == 1
+
+
+async def test_an_operation_that_is_cancelled_does_not_shift_the_answers_of_others(
+    make_cache: MakeCache,
+) -> None:
+    cache = await make_cache()
+    kind = rows(cache)
+
+    def load(n: int) -> Any:
+        async def one() -> int:
+            return n
+
+        return one
+
+    for n in range(20):
+        await cache.read(kind, f"Row:{n}", load(n))
+    for _ in range(20):
+        cache.memory.wipe()
+        tasks = [asyncio.create_task(cache.read(kind, f"Row:{n}", load(-1))) for n in range(20)]
+        for task in tasks[::3]:
+            await asyncio.sleep(0)
+            task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [r for r in results if isinstance(r, bytes)] == [
+            str(n).encode() for n, r in enumerate(results) if isinstance(r, bytes)
+        ]
+    assert cache.stats()["breaker_opened"] == 0
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ import sqlalchemy
 from sqlalchemy import event, insert as insert_into, select, text, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.util import greenlet_spawn
 
 from tests.database.ledger import (
     INSERT_CODE,
@@ -25,6 +26,7 @@ from tests.database.ledger import (
 )
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
+from timber.database.unit_of_work import UnitOfWork
 from timber.errors import (
     ConflictError,
     QueryTimeoutError,
@@ -295,6 +297,36 @@ async def test_streams_of_it_work_and_their_errors_are_timbers(
             async for _ in rows:
                 pass
     assert_nothing_is_held(db)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+async def test_a_flush_that_fails_on_a_side_way_dooms_too(
+    db: AsyncDatabaseManager, observer: Observer, inside: bool
+):
+    """SQLAlchemy then rolls back by itself, and what follows would be outside of any transaction."""
+
+    async def fail(uow: UnitOfWork) -> None:
+        uow.session.add(Entry(amount="not a number"))
+        with pytest.raises((SQLAlchemyError, ServiceError)):
+            # As a lazy load by `awaitable_attrs` does.
+            await greenlet_spawn(uow.session.sync_session.flush)
+        with pytest.raises(UnitOfWorkDoomedError):
+            await insert(db, "after")
+
+    uow = db.unit_of_work()
+    if inside:
+        async with uow:
+            await insert(db, "before")
+            with pytest.raises(UnitOfWorkDoomedError):
+                async with uow.savepoint():
+                    await fail(uow)
+        assert await observer.notes() == ["before"]
+    else:
+        with pytest.raises(UnitOfWorkDoomedError):
+            async with uow:
+                await insert(db, "before")
+                await fail(uow)
+        assert await observer.count() == 0
 
 
 @pytest.mark.parametrize("orm", [False, True])

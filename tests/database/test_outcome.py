@@ -440,6 +440,19 @@ async def test_after_a_crash_an_id_in_progress_is_somebody_elses(asked: Any, obs
         assert await resolve_transaction(link.driver, xid, before, None, fetch) == "rolled_back"
 
 
+async def test_an_id_that_the_server_has_forgotten_is_unknown(db: AsyncDatabaseManager):
+    """It keeps the state of the last two thousand million transactions: more than a test can make."""
+
+    class Forgetful:
+        async def fetchrow(self, *args: object) -> dict[str, object]:
+            return {"status": None, "wal_reset": None, "running": False}
+
+    backend = Backend(1, datetime(2020, 1, 1, tzinfo=UTC), None)
+    driver: Any = Forgetful()
+    fetch: Any = None
+    assert await resolve_transaction(driver, 3, backend, None, fetch) == "unknown"
+
+
 async def test_a_process_that_is_not_ours_is_not_ended(asked: Any, observer: Observer):
     """Process ids are used again; the time a process began tells."""
     link, _ = asked

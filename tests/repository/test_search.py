@@ -85,8 +85,7 @@ QUERIES: list[tuple[str, set[str]]] = [
     ("apple & ! | <->", {"Apple earnings", "Fruit", "Apple pie"}),
     ("apple:*", {"Apple earnings", "Fruit", "Apple pie"}),
     ("%apple_", {"Apple earnings", "Fruit", "Apple pie"}),
-    ("\U0001f34e", set()),
-    ("\U0001f34e apple", {"Apple earnings", "Fruit", "Apple pie"}),
+    ("\U0001f34e", set()),  # a word or a blank, as the database's locale has it
     ("-" * 100, set()),
     ("-" * 100 + "apple", {"Apple earnings", "Fruit", "Apple pie"}),
     ("- ! " * 100 + "apple", {"Apple earnings", "Fruit", "Apple pie"}),

@@ -145,12 +145,15 @@ class TrackingService(RuledTrackers[T]):
         merge: bool = False,
         owner: str | None = None,
     ) -> T:
-        """Replace the conditions or, with ``merge``, only those of their keys that are given.
+        """Replace the conditions or, with ``merge``, only those of their keys that are given; stored conditions that are
+        no JSON object are replaced either way.
 
         Raises:
             NotFoundError: there is no such tracker, or it is another owner's.
-            ValidationError: what is to be merged is not a JSON object, or the stored conditions are not.
+            ValidationError: the conditions are null or, with ``merge``, no JSON object.
         """
+        if conditions is None:
+            raise ValidationError.of("conditions", "are missing")
         return await self.update(
             self._key(tracker_id, "tracker_id"),
             {"conditions": conditions},

@@ -50,18 +50,7 @@ class RuledTrackers(Service[T]):
             )
 
         fields = self._planned(_checked(self._changed_fields(changes)))
-        if "conditions" not in merged:
-            return await self._updating(key, fields, write)
-        json_object(fields.get("conditions"), "conditions")
-        async with self.db.join_or_begin():
-            tracker = await self._updating(key, fields, write)
-            if not isinstance(tracker.conditions, dict):
-                # PostgreSQL makes a list of whatever else an object is merged into.
-                raise ValidationError.of(
-                    "conditions",
-                    "as stored are not a JSON object: they can be replaced, not merged into",
-                )
-            return tracker
+        return await self._updating(key, fields, write)
 
     async def upsert(
         self,
@@ -112,8 +101,6 @@ def _checked(values: Values, at: str = "") -> Values:
         raise ValidationError.of(
             f"{at}check_interval", "is to be longer than no time, and at most 100 years"
         )
-    if "conditions" in values and values["conditions"] is None:
-        raise ValidationError.of(f"{at}conditions", "are to be some JSON value, and not null")
     if "metadata" not in values:
         return values
     return {**values, "metadata": json_object(values["metadata"], f"{at}metadata")}

@@ -172,6 +172,12 @@ class CoherentCache:
             await self.owing.rows.add(changes.owed, changes.names)
         await self.committed(changes)
 
+    async def clear(self) -> None:
+        """Clear every model and every cached method that this process knows."""
+        levels = self.levels.stats.levels["l1"]
+        for model in tuple(levels):
+            await self.invalidate(model)
+
     versioned = staticmethod(keys.versioned)
 
     # Looking

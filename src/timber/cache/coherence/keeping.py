@@ -37,6 +37,7 @@ class Keeping:
         self._writing = writing
         self._owing = owing
         self._next_poll = clock.now()
+        self._is_waiting = False
 
     async def run(self) -> None:
         """Beat until cancelled."""
@@ -68,4 +69,8 @@ class Keeping:
                 await self._owing.replay()
         except ServiceError as error:
             # The rows stay, and so does what they owe.
-            logger.warning("Owed invalidations wait for the database: %s", type(error).__name__)
+            level = logging.DEBUG if self._is_waiting else logging.WARNING
+            logger.log(level, "Owed invalidations wait for the database: %s", type(error).__name__)
+            self._is_waiting = True
+        else:
+            self._is_waiting = False
