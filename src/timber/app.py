@@ -13,8 +13,8 @@ import pydantic
 from typing_extensions import Unpack
 
 from timber.database.embedded import EmbeddedPostgres
+from timber.database.levels import Isolation
 from timber.database.manager import AsyncDatabaseManager
-from timber.database.transaction import Isolation
 from timber.database.unit_of_work import UnitOfWork
 from timber.database.urls import parse_url
 from timber.errors import ConfigurationError, UnavailableError, UsageError

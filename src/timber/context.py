@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from timber.errors import QueryTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, Generator
 
 _actor: ContextVar[str | None] = ContextVar("timber_actor", default=None)
 _deadline: ContextVar[float | None] = ContextVar("timber_deadline", default=None)
@@ -22,7 +22,7 @@ def current_actor() -> str | None:
 
 
 @contextmanager
-def acting_as(actor: str | None) -> Iterator[None]:
+def acting_as(actor: str | None) -> Generator[None]:
     """Do the work inside as ``actor``: history and audit rows carry the name."""
     token = _actor.set(actor)
     try:
@@ -32,7 +32,7 @@ def acting_as(actor: str | None) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def deadline(seconds: float) -> AsyncIterator[None]:
+async def deadline(seconds: float) -> AsyncGenerator[None]:
     """Bound everything awaited inside to ``seconds`` from now; an outer, earlier deadline stays in force.
 
     Raises:

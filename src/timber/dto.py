@@ -12,7 +12,7 @@ from timber.errors import ValidationError
 
 T = TypeVar("T")
 
-JSON_DEPTH_LIMIT = 250  # orjson gives up at 254
+JSON_DEPTH_LIMIT = 254  # where orjson gives up
 
 
 class DTO(BaseModel):

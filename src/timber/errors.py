@@ -182,7 +182,8 @@ class SerializationError(DatabaseError):
 
 class CommitOutcomeUnknownError(DatabaseError):
     """The connection was lost while the transaction was being committed and what became of it could not be found out.
-    It may have been committed: look before repeating it."""
+    It may have been committed: look before repeating it.
+    """
 
     outcome = "unknown"
 
@@ -218,17 +219,20 @@ class UsageError(ServiceError):
 class UnitOfWorkSharedError(UsageError):
     """This unit of work belongs to another task. A transaction is one conversation on one connection: await its calls in
     the task that entered it. If a wrapper moved the code to a new task (asyncio.wait_for on Python 3.11, gather, a test
-    fixture), use asyncio.timeout() instead of wait_for(), or hand it over with uow.adopt()."""
+    fixture), use asyncio.timeout() instead of wait_for(), or hand it over with uow.adopt().
+    """
 
 
 class UnitOfWorkClosedError(UsageError):
     """This unit of work has ended, or was never entered. Each one is used once: make a new one with
-    timber.unit_of_work()."""
+    timber.unit_of_work().
+    """
 
 
 class UnitOfWorkDoomedError(UsageError):
     """An earlier call in this unit of work failed, so it can only be rolled back. Put a part that may fail inside
-    `async with uow.savepoint():` and catch the error outside of it."""
+    `async with uow.savepoint():` and catch the error outside of it.
+    """
 
     outcome = "rolled_back"
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 
 from tests.cache.servers import cache_server
-from timber.cache.coherence.connecting import redis_client
+from tests.cache.tables import MakeCache
+from timber.cache.coherence.cache import CoherentCache
+from timber.cache.coherence.connecting import coherent_cache, redis_client
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -36,3 +39,17 @@ async def client(cache_url: str, prefix: str) -> AsyncGenerator[Redis]:
             await client.unlink(key)
     finally:
         await client.aclose()
+
+
+@pytest.fixture
+async def make_cache(cache_url: str, prefix: str, client: Redis) -> AsyncGenerator[MakeCache]:
+    """Makes started caches, as if each were a process."""
+    async with AsyncExitStack() as stack:
+
+        async def make(url: str = cache_url) -> CoherentCache:
+            cache = coherent_cache(url, None, prefix=prefix)
+            stack.push_async_callback(cache.close)
+            await cache.start()
+            return cache
+
+        yield make

@@ -11,7 +11,8 @@ from tests.cache.model.naive import commits_then_deletes, deletes_then_commits, 
 from tests.cache.model.removals import REMOVALS, Removal
 from tests.cache.model.scenarios import scenario
 from tests.cache.model.schedules import Search
-from tests.cache.model.world import DEPOSED, World
+from tests.cache.model.simulated import DEPOSED
+from tests.cache.model.world import World
 
 Record = Callable[[str, object], None]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -49,7 +50,8 @@ class OwnServer:
         postmaster = self._held[-1].pid
         processes = [postmaster, *_children(postmaster)]
         for pid in processes:
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # a process of the server may just have ended
+                os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + 5
         while any(_runs(pid) for pid in processes) and time.monotonic() < deadline:
             time.sleep(0.005)

@@ -19,7 +19,7 @@ from tests.database.ledger import (
 )
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
-from timber.database.transaction import Change
+from timber.database.levels import Change
 from timber.database.unit_of_work import UnitOfWork
 from timber.errors import UnitOfWorkDoomedError, ValidationError
 

@@ -38,23 +38,24 @@ SERVICES: dict[str, type[Service[Any]]] = {
     "tracking": TrackingService,
 }
 
-OPEN = {
-    "create": "the values say whose the row is",
-    "create_many": "the values say whose the row is",
-    "save_many": "the values say whose the row is",
-    "upsert": "the values say whose the row is; see below",
-    "get_or_compute": "a result belongs to its key",
-    "claim_due": "a worker serves everybody",
-    "log_events": "a worker serves everybody",
-    "purge_expired": "the janitor serves everybody",
-    "register_template": "it has to do with no row",
-    "repository_of": "it has to do with no row",
-    "of_settings": "it has to do with no row",
-} | {
-    f"{when}_{verb}": "a hook"
-    for when in ("before", "after")
-    for verb in ("create", "update", "delete")
-}
+OPEN = (
+    dict.fromkeys(("create", "create_many", "save_many"), "the values say whose it is")
+    | {
+        "upsert": "the values say whose it is; see below",
+        "get_or_compute": "a result belongs to its key",
+        "claim_due": "a worker serves everybody",
+        "log_events": "a worker serves everybody",
+        "purge_expired": "the janitor serves everybody",
+        "register_template": "it has to do with no row",
+        "repository_of": "it has to do with no row",
+        "of_settings": "it has to do with no row",
+    }
+    | {
+        f"{when}_{verb}": "a hook"
+        for when in ("before", "after")
+        for verb in ("create", "update", "delete")
+    }
+)
 """The methods that take neither an owner nor a user, and why."""
 
 
@@ -68,9 +69,8 @@ class Rows:
     tracker_id: UUID
 
     def id_of(self, service: str) -> UUID:
-        ids = {"sessions": self.session_id, "research": self.research_id}
-        ids |= {"notifications": self.notification_id, "tracking": self.tracker_id}
-        return ids[service]
+        ids = (self.session_id, self.research_id, self.notification_id, self.tracker_id)
+        return dict(zip(SERVICES, ids, strict=True))[service]
 
 
 ARGUMENTS: dict[str, Any] = {

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
 
     from timber.database.connections import Connections, Link
-    from timber.database.monitoring import Moments, Monitor
+    from timber.database.moments import Moments
+    from timber.database.monitoring import Monitor
     from timber.database.outcome import Fetch
     from timber.database.statements import Statement
     from timber.settings import TimberSettings

@@ -19,7 +19,8 @@ from timber.dto import encode_json
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Engine
 
-    from timber.database.monitoring import Moments, Monitor
+    from timber.database.moments import Moments
+    from timber.database.monitoring import Monitor
     from timber.settings import TimberSettings
 
 
@@ -44,7 +45,7 @@ def make_engine(url: URL, settings: TimberSettings) -> AsyncEngine:
     )
 
 
-def listen(
+def listen(  # noqa: C901  # one small function for each event
     engine: Engine, *, target: str, moments: Moments, monitor: Monitor, owned: bool
 ) -> None:
     """Have the engine's errors translated, its dead connections replaced and its statements seen and timed.
@@ -82,10 +83,14 @@ def listen(
         for callback in moments.before_execute:
             callback(clause)
 
-    def begins(_connection: Any, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: bool) -> None:
+    def begins(
+        _connection: Any, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: object
+    ) -> None:
         context.timber_began = sql, perf_counter()
 
-    def ended(_connection: Any, _cursor: Any, _sql: str, _parameters: Any, context: Any, _many: bool) -> None:
+    def ended(
+        _connection: Any, _cursor: Any, _sql: str, _parameters: Any, context: Any, _many: object
+    ) -> None:
         ran(context)
 
     def ran(context: Any) -> None:

@@ -141,7 +141,7 @@ def _scrub_sqlalchemy(error: Any) -> None:
     if isinstance(error, sqlalchemy.exc.StatementError):
         error.params = None
         error.statement = None
-    if hasattr(error, "detail") and not isinstance(error.detail, list):
+    elif hasattr(error, "detail"):
         error.detail = None
     if isinstance(error, sqlalchemy.exc.StatementError | sqlalchemy.exc.EmulatedDBAPIException):
         error.args = (f"SQLSTATE {getattr(_innermost(error), 'sqlstate', None)}",)

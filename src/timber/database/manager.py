@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,21 +16,22 @@ from timber.database.core import Core
 from timber.database.door import Door
 from timber.database.engine import listen, make_engine
 from timber.database.errors import FOREIGN, translate
+from timber.database.levels import Isolation, TransactionOptions
 from timber.database.listen import Listener
 from timber.database.lone import LoneStatements
-from timber.database.monitoring import Moments, Monitor, Plan, PoolStatus
+from timber.database.moments import Moments
+from timber.database.monitoring import Monitor, Plan, PoolStatus, pool_status
 from timber.database.retry import retrying
 from timber.database.schema_lock import schema_transaction
 from timber.database.statements import Statement, compile_statement
 from timber.database.streams import stream_alone, stream_inside
-from timber.database.transaction import Isolation, TransactionOptions
 from timber.database.unit_of_work import UnitOfWork, current_unit_of_work
 from timber.database.urls import name_of, parse_url
 from timber.errors import ServiceError, UsageError, ValidationError
 from timber.settings import TimberSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
     from contextlib import AbstractAsyncContextManager
 
     from sqlalchemy import Executable, MetaData
@@ -160,7 +160,7 @@ class AsyncDatabaseManager:
         return current_unit_of_work(self._core)
 
     @asynccontextmanager
-    async def join_or_begin(self) -> AsyncIterator[UnitOfWork]:
+    async def join_or_begin(self) -> AsyncGenerator[UnitOfWork]:
         """The current unit of work, without a savepoint, or a new one.
 
         An exception that leaves the block after a write dooms a joined one: half of the block's work is in it.
@@ -179,7 +179,7 @@ class AsyncDatabaseManager:
             raise
 
     @asynccontextmanager
-    async def session_scope(self, **options: Any) -> AsyncIterator[AsyncSession]:
+    async def session_scope(self, **options: Any) -> AsyncGenerator[AsyncSession]:
         """A unit of work that gives its ORM session; service calls inside join it."""
         async with self.unit_of_work(**options) as unit:
             yield unit.session
@@ -212,15 +212,14 @@ class AsyncDatabaseManager:
                 "run() inside a unit of work cannot repeat what was done before it: call run() around the whole, or join "
                 "the unit of work that is there."
             )
-        async for attempt in retrying(self.settings, locks=retry_locks):
-            with attempt:
-                async with self.unit_of_work(
-                    isolation=isolation,
-                    statement_timeout=statement_timeout,
-                    lock_timeout=lock_timeout,
-                ) as unit:
-                    result = await body(unit)
-        return result
+
+        async def attempt() -> T:
+            async with self.unit_of_work(
+                isolation=isolation, statement_timeout=statement_timeout, lock_timeout=lock_timeout
+            ) as unit:
+                return await body(unit)
+
+        return await retrying(self.settings, locks=retry_locks)(attempt)
 
     # Statements, in the current unit of work or alone
 
@@ -350,15 +349,8 @@ class AsyncDatabaseManager:
 
     def get_pool_status(self) -> PoolStatus:
         """How many connections the pool has, and where they are."""
-        pool: Any = self.engine.sync_engine.pool
-        size = self.settings.pool_size
-        checked_out = self._core.connections.checked_out
-        return PoolStatus(
-            pool_size=pool.size() if hasattr(pool, "size") else size,
-            checked_in=pool.checkedin() if hasattr(pool, "checkedin") else 0,
-            checked_out=pool.checkedout() if hasattr(pool, "checkedout") else checked_out,
-            overflow=max(0, pool.overflow()) if hasattr(pool, "overflow") else 0,
-            timeout=self.settings.pool_timeout,
+        return pool_status(
+            self.engine.sync_engine.pool, self.settings, self._core.connections.checked_out
         )
 
     async def explain(self, statement: Executable, *, analyze: bool = False) -> Plan:
@@ -371,17 +363,16 @@ class AsyncDatabaseManager:
         words = "ANALYZE, FORMAT JSON" if analyze else "FORMAT JSON"
         wrapped = Statement(f"EXPLAIN ({words}) {compiled.sql}", label="explain")
         args = compiled.bind({})
-        if not analyze:
-            rows = await self.fetch(wrapped, args)
-        else:
-            try:
-                async with self.unit_of_work() as unit:
-                    rows = await self.fetch(wrapped, args)
-                    raise _Undo
-            except _Undo:
-                assert unit is not None
-        plan = rows[0][0]
-        return Plan((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
+        rows = await (self._fetch_undone if analyze else self.fetch)(wrapped, args)
+        return Plan.parse(rows[0][0])
+
+    async def _fetch_undone(self, statement: Statement, args: Sequence[object]) -> list[Any]:
+        rows: list[Any] = []
+        with suppress(_Undo):
+            async with self.unit_of_work():
+                rows = await self.fetch(statement, args)
+                raise _Undo
+        return rows
 
     async def close(self, drain: float = 0.0) -> int:
         """Let no new work in, wait up to ``drain`` seconds for what is going on, cut off the rest, and close every

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict
+
+import orjson
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy.ext.asyncio import AsyncSession
+    from timber.settings import TimberSettings
 
-    from timber.database.unit_of_work import UnitOfWork
 
 logger = logging.getLogger("timber.sql")
 
@@ -26,19 +27,15 @@ class PoolStatus(TypedDict):
     timeout: float
 
 
-@dataclass(slots=True)
-class Moments:
-    """Where other layers hook in; each list is called in order.
-
-    ``session_made`` and ``before_execute`` see what the ORM does, ``before_commit`` and the others each outermost unit of
-    work. A callback of ``before_commit`` that raises rolls back; the later ones run when the outcome is settled.
-    """
-
-    session_made: list[Callable[[AsyncSession], object]] = field(default_factory=list)
-    before_execute: list[Callable[[Any], object]] = field(default_factory=list)
-    before_commit: list[Callable[[UnitOfWork], Any]] = field(default_factory=list)
-    after_commit: list[Callable[[UnitOfWork], Any]] = field(default_factory=list)
-    after_rollback: list[Callable[[UnitOfWork], Any]] = field(default_factory=list)
+def pool_status(pool: Any, settings: TimberSettings, checked_out: int) -> PoolStatus:
+    """What a pool says of itself, or what we know of one that says nothing."""
+    return PoolStatus(
+        pool_size=pool.size() if hasattr(pool, "size") else settings.pool_size,
+        checked_in=pool.checkedin() if hasattr(pool, "checkedin") else 0,
+        checked_out=pool.checkedout() if hasattr(pool, "checkedout") else checked_out,
+        overflow=max(0, pool.overflow()) if hasattr(pool, "overflow") else 0,
+        timeout=settings.pool_timeout,
+    )
 
 
 class Monitor:
@@ -67,6 +64,12 @@ class Plan:
     """A parsed query plan, as of ``EXPLAIN (FORMAT JSON)``."""
 
     root: dict[str, Any]
+
+    @classmethod
+    def parse(cls, answer: object) -> Plan:
+        """The plan in what PostgreSQL answers."""
+        explained: Any = orjson.loads(answer) if isinstance(answer, str) else answer
+        return cls(explained[0]["Plan"])
 
     def nodes(self) -> list[dict[str, Any]]:
         """Every node, the root first."""

@@ -79,8 +79,8 @@ def retrying(settings: TimberSettings, *, locks: bool = False) -> AsyncRetrying:
     """How :meth:`AsyncDatabaseManager.run` repeats a transaction."""
     return AsyncRetrying(
         retry=retry_if_exception(lambda error: trouble_of(error, locks=locks) is not None),
-        stop=_Attempts(settings, locks) | stop_before_delay(remaining(settings.retry_budget)),
-        wait=_Waits(settings, locks),
+        stop=_Attempts(settings, locks=locks) | stop_before_delay(remaining(settings.retry_budget)),
+        wait=_Waits(settings, locks=locks),
         reraise=True,
     )
 
@@ -107,7 +107,7 @@ def _error_of(state: RetryCallState) -> BaseException | None:
 
 
 class _Attempts(stop_base):
-    def __init__(self, settings: TimberSettings, locks: bool, made: int = 0) -> None:
+    def __init__(self, settings: TimberSettings, *, locks: bool, made: int = 0) -> None:
         self._settings = settings
         self._locks = locks
         self._made = made
@@ -119,7 +119,7 @@ class _Attempts(stop_base):
 
 
 class _Waits(wait_base):
-    def __init__(self, settings: TimberSettings, locks: bool) -> None:
+    def __init__(self, settings: TimberSettings, *, locks: bool) -> None:
         self._locks = locks
         self._conflict = wait_random_exponential(multiplier=settings.conflict_wait, max=1.0)
         self._outage: Any = wait_exponential(

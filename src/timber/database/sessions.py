@@ -120,12 +120,14 @@ class UnitOfWorkSession(AsyncSession):
         self._timber.check_owner()
         super().add_all(instances)
 
-    execute, scalar, scalars = _guarded("execute"), _guarded("scalar"), _guarded("scalars")
-    stream, stream_scalars = _guarded("stream"), _guarded("stream_scalars")
-    get, get_one, refresh = _guarded("get"), _guarded("get_one"), _guarded("refresh")
-    delete, delete_all = _guarded("delete"), _guarded("delete_all")
-    merge, merge_all = _guarded("merge"), _guarded("merge_all")
-    flush, run_sync, connection = _guarded("flush"), _guarded("run_sync"), _guarded("connection")
+    if not TYPE_CHECKING:  # their signatures are AsyncSession's own
+        execute, scalar, scalars = _guarded("execute"), _guarded("scalar"), _guarded("scalars")
+        stream, stream_scalars = _guarded("stream"), _guarded("stream_scalars")
+        get, get_one, refresh = _guarded("get"), _guarded("get_one"), _guarded("refresh")
+        delete, delete_all = _guarded("delete"), _guarded("delete_all")
+        merge, merge_all = _guarded("merge"), _guarded("merge_all")
+        flush, run_sync = _guarded("flush"), _guarded("run_sync")
+        connection = _guarded("connection")
 
     def _refuse(self, *_args: Any, **_options: Any) -> NoReturn:
         raise UsageError(

@@ -115,7 +115,7 @@ class _Waker:
     def __init__(self, future: asyncio.Future[None]) -> None:
         self._future = future
 
-    def __call__(self, waited: asyncio.Future[Any]) -> None:
+    def __call__(self, _waited: asyncio.Future[Any]) -> None:
         if not self._future.done():
             self._future.set_result(None)
 

@@ -70,16 +70,15 @@ def compile_statement(
     compiled: Any = statement.compile(  # type: ignore[attr-defined]
         dialect=dialect, compile_kwargs={"render_postcompile": True} if expand else {}
     )
-    if compiled.post_compile_params or compiled.literal_execute_params:
-        if not expand:
-            raise TypeError(f"{label}: a parameter has no fixed text; use = ANY(:array)")
+    if (compiled.post_compile_params or compiled.literal_execute_params) and not expand:
+        raise TypeError(f"{label}: a parameter has no fixed text; use = ANY(:array)")
     processors = compiled._bind_processors
     names = compiled.positiontup or ()
     return Statement(
         compiled.string,
         label=label,
         binds=[(name, processors.get(name)) for name in names],
-        defaults={name: value for name, value in compiled.construct_params(_check=False).items()},
+        defaults=dict(compiled.construct_params(_check=False)),
         returning=bool(getattr(statement, "_returning", ())) and not compiled.ctes,
     )
 

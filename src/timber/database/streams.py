@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from timber.database.errors import FOREIGN, translate
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 
     from timber.database.core import Core
     from timber.database.statements import Statement
@@ -21,7 +21,7 @@ _BEGIN = "BEGIN READ ONLY; SET LOCAL idle_in_transaction_session_timeout = 0"
 @asynccontextmanager
 async def stream_inside(
     transaction: Transaction, statement: Statement, args: Sequence[object], batch: int
-) -> AsyncIterator[AsyncIterator[list[Any]]]:
+) -> AsyncGenerator[AsyncIterator[list[Any]]]:
     """Batches of the rows of a read in a unit of work, on its connection."""
     link = await transaction.ready()
     try:
@@ -34,7 +34,7 @@ async def stream_inside(
 @asynccontextmanager
 async def stream_alone(
     core: Core, statement: Statement, args: Sequence[object], batch: int
-) -> AsyncIterator[AsyncIterator[list[Any]]]:
+) -> AsyncGenerator[AsyncIterator[list[Any]]]:
     """Batches of the rows of a read, on a connection of their own."""
 
     def fail(error: BaseException) -> NoReturn:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from timber.context import remaining
+from timber.database.adapter import AdapterTransaction
 from timber.database.errors import FOREIGN, came_from_server, is_lost, translate
+from timber.database.levels import Level, TransactionOptions
 from timber.database.outcome import Check, Fetch, note_outcome, resolve_transaction
 from timber.database.shield import Shield
 from timber.database.statements import XID_COLUMN
@@ -18,114 +19,28 @@ from timber.errors import (
     UnavailableError,
     UnitOfWorkClosedError,
     UnitOfWorkDoomedError,
-    UsageError,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from sqlalchemy.ext.asyncio import AsyncConnection
     from sqlalchemy.orm import SessionTransaction
 
     from timber.database.connections import Link
     from timber.database.core import Core
-    from timber.database.sessions import UnitOfWorkSession
     from timber.database.statements import Statement
 
-Isolation = Literal["read committed", "repeatable read", "serializable"]
 
+class OrmSession(Protocol):
+    """What a transaction asks of the ORM session that works in it."""
 
-@dataclass(frozen=True, slots=True)
-class TransactionOptions:
-    """How a transaction begins; None leaves it to the connection's settings. Times in seconds."""
-
-    isolation: Isolation | None = None
-    read_only: bool = False
-    deferrable: bool = False
-    statement_timeout: float | None = None
-    lock_timeout: float | None = None
-
-    @property
-    def begin(self) -> str:
-        """BEGIN and the settings as one message."""
-        words = ["BEGIN"]
-        if self.isolation is not None:
-            words.append(f"ISOLATION LEVEL {self.isolation.upper()}")
-        if self.read_only:
-            words.append("READ ONLY")
-        if self.deferrable:
-            words.append("DEFERRABLE")
-        parts = [" ".join(words)]
-        for name in ("statement_timeout", "lock_timeout"):
-            seconds = getattr(self, name)
-            if seconds is not None:
-                parts.append(f"SET LOCAL {name} = {max(1, round(seconds * 1000))}")
-        return "; ".join(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What raw SQL changed, as its author says."""
-
-    model: str
-    ids: tuple[object, ...] = ()
-    tags: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Level:
-    """The transaction itself, or a savepoint in it: what belongs to it, and whether it can still be kept."""
-
-    name: str | None = None
-    sent: bool = False
-    nested: SessionTransaction | None = None
-    had_session: bool = False
-    doom: BaseException | None = None
-    on_commit: list[Any] = field(default_factory=list)
-    on_rollback: list[Any] = field(default_factory=list)
-    changes: list[Change] = field(default_factory=list)
-
-
-class AdapterTransaction:
-    """What stands in the private slot where SQLAlchemy's asyncpg adapter keeps its transaction.
-
-    The adapter begins one by itself with the first statement of its own cursors only, so that a statement sent on the
-    driver's connection before would be outside of it, and survive a rollback. With this in the slot both are in ours. It
-    is the one place that touches that private name, and a test pins it to the version.
-    """
-
-    __slots__ = ("_commit", "_rollback")
-
-    def __init__(
-        self, commit: Callable[[], Awaitable[None]], rollback: Callable[[], Awaitable[None]]
-    ) -> None:
-        self._commit = commit
-        self._rollback = rollback
-
-    async def start(self) -> None:
-        """Begun already."""
-
-    async def commit(self) -> None:
-        await self._commit()
-
-    async def rollback(self) -> None:
-        await self._rollback()
-
-    def put_on(self, adapter: Any) -> None:
-        adapter._transaction = self
-
-    @staticmethod
-    def is_on(adapter: Any) -> bool:
-        return adapter._transaction is not None
-
-    @staticmethod
-    def take_off(adapter: Any) -> None:
-        adapter._transaction = None
-
-    @staticmethod
-    async def let_begin(adapter: Any) -> None:
-        """Have the adapter send the BEGIN it has put off."""
-        await adapter._start_transaction()
+    async def push_savepoint(self) -> SessionTransaction: ...
+    async def release_savepoint(self, nested: SessionTransaction) -> None: ...
+    async def undo_savepoint(self, nested: SessionTransaction) -> None: ...
+    async def flush(self) -> None: ...
+    async def commit_through(self) -> None: ...
+    async def forget(self) -> None: ...
+    async def begin_anew(self) -> None: ...
 
 
 class Transaction:
@@ -140,7 +55,7 @@ class Transaction:
         self.link: Link | None = None
         self.levels: list[Level] = [Level()]
         self._pending = True
-        self.session: UnitOfWorkSession | None = None
+        self.session: OrmSession | None = None
         self.writes = 0
         self.outcome: Outcome | None = None
         self.check_owner: Callable[[], None] = _no_owner
@@ -467,68 +382,6 @@ class Transaction:
         outcome, cancelled = await self._core.ask_elsewhere(ask)
         shield.cancelled = shield.cancelled or cancelled
         return outcome or "unknown"
-
-
-class JoinedTransaction(Transaction):
-    """The part of somebody else's transaction that one unit of work makes: a savepoint on the connection it was given.
-
-    If that connection is in no transaction yet, the unit of work begins and ends one there. Either way the connection stays
-    its owner's.
-    """
-
-    def __init__(
-        self, core: Core, options: TransactionOptions, connection: AsyncConnection
-    ) -> None:
-        super().__init__(core, options)
-        self.connection = connection
-
-    async def _take_link(self) -> Link:
-        link = await self._core.connections.borrow(self.connection)
-        if self.connection.in_transaction() or AdapterTransaction.is_on(link.adapter):
-            if self._options != TransactionOptions():
-                raise UsageError(
-                    "The connection is in a transaction already: isolation, read_only, deferrable and timeouts belong to "
-                    "whoever began it."
-                )
-            if not AdapterTransaction.is_on(link.adapter):
-                await AdapterTransaction.let_begin(link.adapter)
-            self.levels[0].name = "timber_joined"
-        return link
-
-    async def commit(self) -> None:
-        await self._prepare_commit()
-        if self.link is None or self.levels[0].name is None:
-            await super().commit()
-            return
-        await self.link.driver.execute(f"RELEASE SAVEPOINT {self.levels[0].name}")
-        self.outcome = "committed"
-        self.link = None
-
-    async def rollback(self) -> None:
-        level = self.levels[0]
-        if self.link is None or level.name is None:
-            await super().rollback()
-            return
-        self.outcome = "rolled_back"
-        shield = Shield(
-            lambda: remaining(self._core.settings.rollback_timeout), self.link.driver.terminate
-        )
-        try:
-            if level.sent:
-                await shield.run(
-                    self.link.driver.execute(
-                        f"ROLLBACK TO SAVEPOINT {level.name}; RELEASE SAVEPOINT {level.name}"
-                    )
-                )
-        except FOREIGN as error:
-            raise translate(error, self._core.target) from error
-        finally:
-            self.link = None
-        shield.reraise()
-
-    def give_back(self, link: Link) -> None:
-        self.link = None
-        AdapterTransaction.take_off(link.adapter)
 
 
 def _no_owner() -> None:

@@ -10,9 +10,11 @@ import asyncpg
 from sqlalchemy.exc import SQLAlchemyError
 
 from timber.database.errors import translate
+from timber.database.joined import JoinedTransaction
+from timber.database.levels import Change, TransactionOptions
 from timber.database.outcome import note_outcome
 from timber.database.sessions import UnitOfWorkSession
-from timber.database.transaction import Change, JoinedTransaction, Transaction, TransactionOptions
+from timber.database.transaction import Transaction
 from timber.errors import (
     Outcome,
     UnitOfWorkClosedError,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
     from timber.database.core import Core
     from timber.database.door import Work
-    from timber.database.transaction import Level
+    from timber.database.levels import Level
 
 _innermost: ContextVar[UnitOfWork | None] = ContextVar("timber_unit_of_work", default=None)
 
@@ -170,11 +172,13 @@ class UnitOfWork:
     def session(self) -> UnitOfWorkSession:
         """An ORM session on this connection and in this transaction, made at the first use."""
         transaction = self.transaction
-        if transaction.session is None:
-            transaction.session = UnitOfWorkSession(transaction, self._core.engine)
+        session = transaction.session
+        if session is None:
+            session = transaction.session = UnitOfWorkSession(transaction, self._core.engine)
             for made in self._core.moments.session_made:
-                made(transaction.session)
-        return transaction.session
+                made(session)
+        assert isinstance(session, UnitOfWorkSession)
+        return session
 
     def on_commit(self, callback: Callable[[], Awaitable[object] | object]) -> None:
         """Call ``callback`` after the real COMMIT, in the order given; a savepoint that is rolled back drops its own."""

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from timber.database.manager import AsyncDatabaseManager
 
@@ -39,7 +39,7 @@ class QueryCounter:
 @contextmanager
 def count_queries(
     db: AsyncDatabaseManager, *, expected: int | None = None, repeats: int | None = None
-) -> Iterator[QueryCounter]:
+) -> Generator[QueryCounter]:
     """Count the statements sent inside, by any task.
 
     Args:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.cache.model import scenarios
 from tests.cache.model.scenarios import scenario
-from tests.cache.model.world import DEPOSED, ScriptedStore, Server, World
+from tests.cache.model.simulated import DEPOSED, ScriptedStore, Server
+from tests.cache.model.world import World
 from timber.cache.coherence import reading
 from timber.cache.coherence.cache import CoherentCache
 from timber.cache.coherence.envelope import EPOCH_BYTES, HEAD_BYTES, STAMP_BYTES

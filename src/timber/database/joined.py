@@ -1,0 +1,81 @@
+"""A unit of work on a connection that somebody else has checked out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from timber.context import remaining
+from timber.database.adapter import AdapterTransaction
+from timber.database.errors import FOREIGN, translate
+from timber.database.levels import TransactionOptions
+from timber.database.shield import Shield
+from timber.database.transaction import Transaction
+from timber.errors import UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from timber.database.connections import Link
+    from timber.database.core import Core
+
+
+class JoinedTransaction(Transaction):
+    """The part of somebody else's transaction that one unit of work makes: a savepoint on the connection it was given.
+
+    If that connection is in no transaction yet, the unit of work begins and ends one there. Either way the connection stays
+    its owner's.
+    """
+
+    def __init__(
+        self, core: Core, options: TransactionOptions, connection: AsyncConnection
+    ) -> None:
+        super().__init__(core, options)
+        self.connection = connection
+
+    async def _take_link(self) -> Link:
+        link = await self._core.connections.borrow(self.connection)
+        if self.connection.in_transaction() or AdapterTransaction.is_on(link.adapter):
+            if self._options != TransactionOptions():
+                raise UsageError(
+                    "The connection is in a transaction already: isolation, read_only, deferrable and timeouts belong to "
+                    "whoever began it."
+                )
+            if not AdapterTransaction.is_on(link.adapter):
+                await AdapterTransaction.let_begin(link.adapter)
+            self.levels[0].name = "timber_joined"
+        return link
+
+    async def commit(self) -> None:
+        await self._prepare_commit()
+        if self.link is None or self.levels[0].name is None:
+            await super().commit()
+            return
+        await self.link.driver.execute(f"RELEASE SAVEPOINT {self.levels[0].name}")
+        self.outcome = "committed"
+        self.link = None
+
+    async def rollback(self) -> None:
+        level = self.levels[0]
+        if self.link is None or level.name is None:
+            await super().rollback()
+            return
+        self.outcome = "rolled_back"
+        shield = Shield(
+            lambda: remaining(self._core.settings.rollback_timeout), self.link.driver.terminate
+        )
+        try:
+            if level.sent:
+                await shield.run(
+                    self.link.driver.execute(
+                        f"ROLLBACK TO SAVEPOINT {level.name}; RELEASE SAVEPOINT {level.name}"
+                    )
+                )
+        except FOREIGN as error:
+            raise translate(error, self._core.target) from error
+        finally:
+            self.link = None
+        shield.reraise()
+
+    def give_back(self, link: Link) -> None:
+        self.link = None
+        AdapterTransaction.take_off(link.adapter)

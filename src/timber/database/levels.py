@@ -1,0 +1,62 @@
+"""What a transaction is made of: how it begins, and its levels, each of which can be undone by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import SessionTransaction
+
+Isolation = Literal["read committed", "repeatable read", "serializable"]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionOptions:
+    """How a transaction begins; None leaves it to the connection's settings. Times in seconds."""
+
+    isolation: Isolation | None = None
+    read_only: bool = False
+    deferrable: bool = False
+    statement_timeout: float | None = None
+    lock_timeout: float | None = None
+
+    @property
+    def begin(self) -> str:
+        """BEGIN and the settings as one message."""
+        words = ["BEGIN"]
+        if self.isolation is not None:
+            words.append(f"ISOLATION LEVEL {self.isolation.upper()}")
+        if self.read_only:
+            words.append("READ ONLY")
+        if self.deferrable:
+            words.append("DEFERRABLE")
+        parts = [" ".join(words)]
+        for name in ("statement_timeout", "lock_timeout"):
+            seconds = getattr(self, name)
+            if seconds is not None:
+                parts.append(f"SET LOCAL {name} = {max(1, round(seconds * 1000))}")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What raw SQL changed, as its author says."""
+
+    model: str
+    ids: tuple[object, ...] = ()
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Level:
+    """The transaction itself, or a savepoint in it: what belongs to it, and whether it can still be kept."""
+
+    name: str | None = None
+    sent: bool = False
+    nested: SessionTransaction | None = None
+    had_session: bool = False
+    doom: BaseException | None = None
+    on_commit: list[Any] = field(default_factory=list)
+    on_rollback: list[Any] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)

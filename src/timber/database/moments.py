@@ -1,0 +1,40 @@
+"""Where other layers hook into the database's work, without the database knowing them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy.ext.asyncio import AsyncSession
+
+    from timber.database.levels import Change
+    from timber.errors import Outcome
+
+
+class EndingUnit(Protocol):
+    """What a hook may know of the unit of work that ends."""
+
+    @property
+    def outcome(self) -> Outcome | None: ...
+    @property
+    def writes(self) -> int: ...
+    @property
+    def changes(self) -> tuple[Change, ...]: ...
+
+
+@dataclass(slots=True)
+class Moments:
+    """Where other layers hook in; each list is called in order.
+
+    ``session_made`` and ``before_execute`` see what the ORM does, ``before_commit`` and the others each outermost unit of
+    work. A callback of ``before_commit`` that raises rolls back; the later ones run when the outcome is settled.
+    """
+
+    session_made: list[Callable[[AsyncSession], object]] = field(default_factory=list)
+    before_execute: list[Callable[[Any], object]] = field(default_factory=list)
+    before_commit: list[Callable[[EndingUnit], Any]] = field(default_factory=list)
+    after_commit: list[Callable[[EndingUnit], Any]] = field(default_factory=list)
+    after_rollback: list[Callable[[EndingUnit], Any]] = field(default_factory=list)
