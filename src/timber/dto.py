@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import date, datetime, time
 from typing import Generic, TypeVar
 
@@ -91,21 +92,10 @@ def _encode_other(value: object) -> str:
 
 
 def _check(value: object, path: str, depth: int) -> None:
-    problem: str | None = None
+    """Find the first thing in a value that JSON or jsonb cannot hold."""
     if depth > JSON_DEPTH_LIMIT:
-        problem = f"is nested deeper than {JSON_DEPTH_LIMIT} levels"
-    elif isinstance(value, str):
-        if "\0" in value:
-            problem = "holds a NUL character, which PostgreSQL cannot store"
-        elif not _is_utf8(value):
-            problem = "holds half of a surrogate pair, which is not text"
-    elif isinstance(value, int):
-        if not isinstance(value, bool) and not -(2**63) <= value < 2**64:
-            problem = "is an integer beyond 64 bits; write it as a string"
-    elif isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            problem = "is NaN or infinite, which JSON does not know"
-    elif isinstance(value, dict):
+        raise ValidationError.of(path, f"is nested deeper than {JSON_DEPTH_LIMIT} levels")
+    if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise ValidationError.of(path, "has a key that is not a string")
@@ -114,18 +104,37 @@ def _check(value: object, path: str, depth: int) -> None:
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             _check(item, f"{path}.{index}", depth + 1)
-    elif isinstance(value, datetime):
-        if value.tzinfo is None:
-            problem = "is a datetime without a time zone; make it aware"
-    elif isinstance(value, date | time):
-        problem = "is a date or time, which JSON does not know; write it as a string"
-    elif value is not None:
-        try:
-            orjson.dumps(value, option=_OPTIONS)
-        except TypeError:
-            problem = f"is a {type(value).__name__}, which is not a JSON value"
-    if problem:
+    elif (problem := _problem(value)) is not None:
         raise ValidationError.of(path, problem)
+
+
+def _problem(value: object) -> str | None:  # noqa: PLR0911  # one line for each kind of value
+    """What is wrong with a value that holds no others."""
+    if value is None or isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        return _text_problem(value)
+    if isinstance(value, int):
+        fits = -(2**63) <= value < 2**64
+        return None if fits else "is an integer beyond 64 bits; write it as a string"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else "is NaN or infinite, which JSON does not know"
+    if isinstance(value, datetime):
+        aware = value.tzinfo is not None
+        return None if aware else "is a datetime without a time zone; make it aware"
+    if isinstance(value, date | time):
+        return "is a date or time, which JSON does not know; write it as a string"
+    try:
+        orjson.dumps(value, option=_OPTIONS)
+    except TypeError:
+        return f"is a {type(value).__name__}, which is not a JSON value"
+    return None
+
+
+def _text_problem(text: str) -> str | None:
+    if "\0" in text:
+        return "holds a NUL character, which PostgreSQL cannot store"
+    return None if _is_utf8(text) else "holds half of a surrogate pair, which is not text"
 
 
 def _is_utf8(text: str) -> bool:

@@ -29,7 +29,7 @@ async def main(url: str) -> None:
         async for job in found:
             rows += 1
             total += job.priority  # type: ignore[attr-defined]
-    print(json.dumps({"rows": rows, "sum": total, "grown": _peak() - before}))
+    sys.stdout.write(json.dumps({"rows": rows, "sum": total, "grown": _peak() - before}))
     await db.dispose()
 
 

@@ -75,7 +75,7 @@ _COLUMNS: dict[str, tuple[str, st.SearchStrategy[Any]]] = {
     "number": ("Integer", st.integers(-1, 1)),
     "big": ("BigInteger", st.sampled_from([-(2**63), 0, 2**63 - 1])),
     "ratio": ("Float", st.sampled_from([-1.5, 0.0, 0.1, float("inf"), float("-inf"), float("nan")])),
-    "price": ("Numeric", st.sampled_from([Decimal("-1"), Decimal("0.10"), Decimal("1e30")])),
+    "price": ("Numeric", st.sampled_from([Decimal(-1), Decimal("0.10"), Decimal("1e30")])),
     "word": ("Text", st.text("aé%_\\'\"", max_size=2)),
     "label": ("Enum[a, b]", st.sampled_from("ab")),
     "flag": ("Boolean", st.booleans()),

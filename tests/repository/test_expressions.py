@@ -21,7 +21,7 @@ articles: Any = Article.__table__
 FOUND: list[tuple[str, Callable[[], Any], set[str]]] = [
     ("a column", lambda: table.c.number == "2", {"2"}),
     ("an attribute of the mapped class", lambda: Invoice.number == "2", {"2"}),
-    ("a boolean attribute by itself", lambda: sa.true(), {"1", "2", "3"}),
+    ("a boolean attribute by itself", sa.true, {"1", "2", "3"}),
     ("expanding IN", lambda: table.c.number.in_(["1", "3"]), {"1", "3"}),
     ("expanding IN of nothing", lambda: table.c.number.in_([]), set()),
     ("expanding NOT IN", lambda: Invoice.number.not_in(["1", "3"]), {"2"}),

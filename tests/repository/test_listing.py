@@ -109,9 +109,9 @@ async def test_an_order_by_what_is_no_column_is_refused_before_any_sql(
 async def test_an_order_by_what_has_none_is_refused(
     things: Repository[ThingDTO], articles: Repository[Any], sent: Sent
 ) -> None:
-    with pytest.raises(ValidationError, match="order_by.*text_data.*JSON"):
+    with pytest.raises(ValidationError, match=r"order_by.*text_data.*JSON"):
         await things.find(order_by="text_data")
-    with pytest.raises(ValidationError, match="order_by.*search_vector"):
+    with pytest.raises(ValidationError, match=r"order_by.*search_vector"):
         await articles.find(order_by="search_vector")
     assert sent == []
     assert await things.find(order_by=("data", "numbers")) == []

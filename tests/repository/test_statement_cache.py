@@ -15,8 +15,7 @@ from tests.repository.models import InvoiceDTO, InvoiceLine, JobDTO, invoice
 from timber.database import statements
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.statements import StatementCache
-from timber.repository import Repository
-from timber.repository import querying
+from timber.repository import Repository, querying
 
 Invoices = Repository[InvoiceDTO]
 

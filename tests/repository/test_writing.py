@@ -312,7 +312,7 @@ async def test_a_merge_of_what_cannot_be_merged_is_refused_before_any_sql(
 async def test_json_that_is_kept_as_text_is_not_merged(
     db: AsyncDatabaseManager, sent: Sent
 ) -> None:
-    with pytest.raises(ValidationError, match="text_data.*JSONB"):
+    with pytest.raises(ValidationError, match=r"text_data.*JSONB"):
         await repository(db, "Thing").update(1, {"text_data": {}}, merge=["text_data"])
     assert sent == []
 

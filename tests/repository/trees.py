@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 import re
 from collections.abc import Callable
@@ -63,7 +64,7 @@ def evaluate(row: dict[str, Any], tree: Leaf | Node) -> Truth:
     return None if None in parts else not decisive
 
 
-def _leaf(row: dict[str, Any], leaf: Leaf) -> Truth:
+def _leaf(row: dict[str, Any], leaf: Leaf) -> Truth:  # noqa: PLR0911  # one answer for each kind of operator
     stored = row.get(leaf.field)
     if leaf.operator == "contains":
         if stored is None:
@@ -119,7 +120,7 @@ def _compare_json(stored: Any, leaf: Leaf) -> bool:
 def _key(value: Any) -> Any:
     """PostgreSQL's order: NaN equals itself, and is above everything."""
     if isinstance(value, float):
-        return (value != value, 0.0 if value != value else value)
+        return (math.isnan(value), 0.0 if math.isnan(value) else value)
     return value
 
 

@@ -109,6 +109,11 @@ def wall_of(signature: inspect.Signature) -> str | None:
     return next((name for name in ("owner", "user_id") if name in signature.parameters), None)
 
 
+def required(signature: inspect.Signature) -> set[str]:
+    empty = inspect.Parameter.empty
+    return {name for name, parameter in signature.parameters.items() if parameter.default is empty}
+
+
 WALLED = [
     (service, name)
     for service, cls in SERVICES.items()
@@ -145,13 +150,13 @@ class Call:
         self.method = method
         self.signature = dict(methods_of(SERVICES[service]))[method]
         self.wall = wall_of(self.signature)
-        required = _required(self.signature)
-        self.needs_a_user = self.wall == "user_id" and "user_id" in required
+        needed = required(self.signature)
+        self.needs_a_user = self.wall == "user_id" and "user_id" in needed
         self.restores = method.startswith("restore") and service in ("sessions", "research")
         # Research may be saved for somebody in a session of somebody else's, and search finds by words.
         self.finds_by_key = method not in ("save_research", "search_research", "search") and any(
             name in ("id", "equals") or name in Rows.__annotations__
-            for name in required | set(self.signature.parameters) & {"equals"}
+            for name in needed | set(self.signature.parameters) & {"equals"}
         )
 
     async def by(self, who: str | None, rows: Rows, **more: Any) -> Any:
@@ -271,14 +276,6 @@ def did_something(result: Any, before: dict[str, Any], after: dict[str, Any]) ->
     if isinstance(result, ServiceError):
         return isinstance(result, UsageError)
     return bool(result) or bool(changed(before, after) & {OWNER, None})
-
-
-def _required(signature: inspect.Signature) -> set[str]:
-    return {
-        name
-        for name, parameter in signature.parameters.items()
-        if parameter.default is inspect.Parameter.empty
-    }
 
 
 UPSERTS: dict[str, Callable[[Rows], dict[str, Any]]] = {

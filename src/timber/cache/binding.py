@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from timber.cache.coherence.changes import Changes
     from timber.cache.keys import TagTemplate
     from timber.database.manager import AsyncDatabaseManager
-    from timber.database.unit_of_work import UnitOfWork
+    from timber.database.moments import EndingUnit
 
 
 class CachedModel:
@@ -54,7 +54,7 @@ class Binding:
         self._cache = cache
         self._db = db
         self._models = dict(models)
-        self._owing: WeakKeyDictionary[UnitOfWork, Changes] = WeakKeyDictionary()
+        self._owing: WeakKeyDictionary[EndingUnit, Changes] = WeakKeyDictionary()
         moments = db.moments
         moments.session_made.append(self._session_made)
         moments.before_commit.append(self._before_commit)
@@ -76,10 +76,11 @@ class Binding:
 
     # Units of work
 
-    async def _before_commit(self, unit: UnitOfWork) -> None:
-        if unit.is_open and unit.transaction.session is not None:
+    async def _before_commit(self, unit: EndingUnit) -> None:
+        current = self._db.current()
+        if current is not None and current.transaction.session is not None:
             # What the session still holds back would only be written by COMMIT itself, after the owed row.
-            await unit.session.flush()
+            await current.session.flush()
         changes = self._cache.changes()
         for change in unit.changes:
             changes.add(change.model, change.ids, change.tags)
@@ -91,7 +92,7 @@ class Binding:
             sql, args = owed
             await self._db.execute(Statement(sql, label="insert owed"), args)
 
-    async def _after_commit(self, unit: UnitOfWork) -> None:
+    async def _after_commit(self, unit: EndingUnit) -> None:
         changes = self._owing.pop(unit, None)
         if changes is None:
             return
@@ -100,7 +101,7 @@ class Binding:
         else:
             await self._cache.unknown(changes)
 
-    def _after_rollback(self, unit: UnitOfWork) -> None:
+    def _after_rollback(self, unit: EndingUnit) -> None:
         self._owing.pop(unit, None)
 
     # The ORM

@@ -147,7 +147,9 @@ def _scrub_sqlalchemy(error: Any) -> None:
         error.args = (f"SQLSTATE {getattr(_innermost(error), 'sqlstate', None)}",)
 
 
-def _translate(error: BaseException, target: str) -> ServiceError:
+def _translate(  # noqa: PLR0911  # one line for each kind of error
+    error: BaseException, target: str
+) -> ServiceError:
     if isinstance(error, asyncpg.InvalidCachedStatementError):
         return SerializationError(
             "A table changed while the transaction used it. Repeat it as a whole: timber.run() does.",

@@ -271,8 +271,8 @@ def _complete(assembly: Assembly, model: Assembled, search_language: str) -> Non
             server_default=TRANSACTION_ID,
             hidden=True,
         )
-        keys = [name for name, other in model.columns.items() if other.primary_key]
-        columns = tuple(IndexColumn(name=name) for name in (by, feed.column, *keys))
+        primary = [name for name, other in model.columns.items() if other.primary_key]
+        columns = tuple(IndexColumn(name=name) for name in (by, feed.column, *primary))
         _add_hidden(assembly, model, "feed", column, IndexConfig(columns=columns))
 
 
