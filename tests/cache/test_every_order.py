@@ -129,7 +129,7 @@ def test_two_readers_and_two_writers_with_three_preemptions_leave_nothing_stale(
 ) -> None:
     writers = ((0, "commit"), (1, "commit"))
     make = scenario(readers=(0, 1), writers=writers, is_list=is_list, warm=())
-    _hold(make, record_property, preemptions=3)
+    _hold(make, record_property, preemptions=3, limit=1_000_000)
 
 
 @pytest.mark.slow

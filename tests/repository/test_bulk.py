@@ -168,7 +168,7 @@ async def test_what_a_row_leaves_out_postgresql_makes(
             {"title": "a"},
             {"title": "b", "place": "here"},
             {"title": "c", "place": None},
-            {"title": "d", "id": 100},
+            {"title": "d", "id": 100_000},
             {"title": "e"},
         ],
     )
@@ -177,7 +177,7 @@ async def test_what_a_row_leaves_out_postgresql_makes(
     assert [row.title for row in rows] == list("abcde")
     assert [row.place for row in rows] == ["somewhere", "here", None, "somewhere", "somewhere"]
     assert len(set(keys)) == 5
-    assert keys[3] == 100
+    assert keys[3] == 100_000
 
 
 @either

@@ -84,12 +84,14 @@ async def test_the_hidden_column_is_in_no_dto_and_cannot_be_asked_for(db, regist
         repository(db, registry, "Plain").subscribe("x")
 
 
-async def test_what_the_feed_needs_is_listed_and_goes_with_its_table(db, registry):
+async def test_what_the_feed_needs_is_listed_and_goes_with_its_table(
+    db, registry, bare_database_url
+):
     functions = {function.name for function in registry.functions()}
     triggers = {(trigger.name, trigger.table) for trigger in registry.triggers()}
     assert {table for _, table in triggers} == {"messages", "order"}
     assert functions == {name for name, _ in triggers}
-    async with connected(db.engine.url.render_as_string(hide_password=False)) as connection:
+    async with connected(bare_database_url) as connection:
 
         async def there() -> tuple[set[str], set[tuple[str, str]]]:
             made = await connection.fetch(
@@ -109,10 +111,10 @@ async def test_what_the_feed_needs_is_listed_and_goes_with_its_table(db, registr
         assert await there() == (set(), set())
 
 
-async def test_nobody_who_listens_learns_whose_rows_there_are(db, registry):
+async def test_nobody_who_listens_learns_whose_rows_there_are(db, registry, bare_database_url):
     """LISTEN needs no privilege, and the owner may be an e-mail address."""
     heard: list[str] = []
-    async with connected(db.engine.url.render_as_string(hide_password=False)) as connection:
+    async with connected(bare_database_url) as connection:
         await connection.add_listener(
             "timber_feed_messages", lambda *arguments: heard.append(arguments[3])
         )

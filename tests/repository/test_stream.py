@@ -217,7 +217,8 @@ async def test_a_lost_connection_in_the_middle_is_unavailable(
             await other.fetch(
                 Statement(
                     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-                    " WHERE query LIKE '%things%' AND pid <> pg_backend_pid()",
+                    " WHERE datname = current_database() AND query LIKE '%things%'"
+                    " AND pid <> pg_backend_pid()",
                     label="kill",
                 )
             )
