@@ -65,6 +65,11 @@ class Timber:
             "has not been started: use `async with Timber(...)` or `await Timber(...).start()`"
         )
         self.settings = make_settings(database_url, settings, keywords)
+        if self.settings.cache_url is not None and self.settings.cache_enabled:
+            raise ConfigurationError(
+                "cache_url is set, but no service reads through a cache in this version: leave it out. "
+                "The caches of timber.cache can be used directly."
+            )
         if registry is not None and self.settings.model_config_dirs:
             raise ConfigurationError(
                 "Give either registry or model_config_dirs, which the registry reads."

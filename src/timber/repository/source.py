@@ -49,6 +49,8 @@ class Source:
             name: column_adapter(column).validate_python for name, column in self.columns.items()
         }
         self._live = config.soft_delete
+        self.orders: dict[Any, Any] = {}
+        """Orders that have been asked for, so that each is checked once."""
 
     def column(self, name: object, field: str | None = None) -> ColumnConfig:
         """The column of this name.
