@@ -30,6 +30,7 @@ SESSION_COLUMNS = (
     "created_at",
     "updated_at",
 )
+EVENT_COLUMNS = ("id", "session_id", "from_status", "to_status", "at")
 RESEARCH_COLUMNS = (
     "id",
     "session_id",
@@ -114,7 +115,13 @@ class World:
             for item in range(rows.RESEARCH_PER_SESSION)
         )
         await self._copy("research_data", RESEARCH_COLUMNS, research)
-        for table in ("sessions", "research_data"):
+        events = (
+            rows.stored_event(number * rows.EVENTS_PER_SESSION + item, session["id"])
+            for number, session in enumerate(sessions)
+            for item in range(rows.EVENTS_PER_SESSION)
+        )
+        await self._copy("session_events", EVENT_COLUMNS, events)
+        for table in ("sessions", "research_data", "session_events"):
             # A vacuum that starts by itself would fall on one contender; ours runs between the batches.
             await self.connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
         await self.connection.execute("VACUUM ANALYZE")

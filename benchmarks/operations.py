@@ -114,6 +114,7 @@ OPERATIONS = (
     Operation("list", "list 20", "list_newest", _users, bound=1.1),
     Operation("filter", "complex filter", "filter", _criteria),
     Operation("join", "join: 20 with their research", "join", _users),
+    Operation("nested", "nested: 20 with research and history", "nested", _users, orm_factor=2.0),
     Operation("insert", "insert", "insert", _new_sessions, writes=True, bound=1.15),
     Operation("update", "update", "update", _changes, writes=True, bound=1.15, orm_factor=4.0),
     Operation("delete", "delete", "delete", _doomed, writes=True, bound=1.15),

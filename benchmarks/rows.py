@@ -15,6 +15,7 @@ Values = dict[str, Any]
 USERS = 200
 SESSIONS_PER_USER = 50
 RESEARCH_PER_SESSION = 2
+EVENTS_PER_SESSION = 2
 NEW_USER = "new-user"
 STREAM_USER = "stream-user"
 
@@ -44,6 +45,25 @@ class SessionOverview(DTO):
     status: str
     created_at: datetime
     research: list[ResearchLine]
+
+
+class EventLine(DTO):
+    """What a session's history shows of a move."""
+
+    from_status: str
+    to_status: str
+    at: datetime
+
+
+class SessionStory(DTO):
+    """A session with its research items and its history: three tables in one DTO."""
+
+    id: UUID
+    session_type: str
+    status: str
+    created_at: datetime
+    research: list[ResearchLine]
+    events: list[EventLine]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +163,16 @@ def stored_research(number: int, session_id: UUID, user_id: str) -> Values:
         "version": 1,
         "created_at": at,
         "updated_at": at,
+    }
+
+
+def stored_event(number: int, session_id: UUID) -> Values:
+    return {
+        "id": fixed_id(4, number),
+        "session_id": session_id,
+        "from_status": STATUSES[number % 2],
+        "to_status": STATUSES[2 + number % 2],
+        "at": EPOCH + timedelta(minutes=number),
     }
 
 

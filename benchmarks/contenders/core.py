@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from uuid_utils.compat import uuid7
 
 from benchmarks.contenders import POOL_SIZE
-from benchmarks.contenders.tables import RESEARCH, SESSIONS
-from benchmarks.rows import Change, Criteria, Plan, SessionOverview, Values, Visit
+from benchmarks.contenders.tables import EVENTS, RESEARCH, SESSIONS
+from benchmarks.rows import Change, Criteria, Plan, SessionOverview, SessionStory, Values, Visit
 from timber import ResearchDTO, SessionDTO
 
 if TYPE_CHECKING:
@@ -60,6 +60,11 @@ JOIN = (
         )
     )
     .order_by(_NEWEST.c.created_at.desc(), _NEWEST.c.id.desc(), RESEARCH.c.created_at.desc())
+)
+HISTORY = (
+    select(EVENTS.c.session_id, EVENTS.c.from_status, EVENTS.c.to_status, EVENTS.c.at)
+    .where(EVENTS.c.session_id.in_(bindparam("keys", expanding=True)))
+    .order_by(EVENTS.c.at)
 )
 INSERT = insert(SESSIONS).returning(SESSIONS)
 INSERT_MANY = insert(SESSIONS)
@@ -117,6 +122,18 @@ class Core:
         async with self._engine.connect() as connection:
             result = await connection.execute(JOIN, {"user_id": user_id})
             return _overviews(result.mappings())
+
+    async def nested(self, user_id: str) -> list[SessionStory]:
+        async with self._engine.connect() as connection:
+            result = await connection.execute(JOIN, {"user_id": user_id})
+            overviews = _overviews(result.mappings())
+            events: dict[UUID, list[Values]] = {overview.id: [] for overview in overviews}
+            for line in (await connection.execute(HISTORY, {"keys": list(events)})).mappings():
+                events[line["session_id"]].append(dict(line))
+        return [
+            SessionStory.model_validate({**dict(overview), "events": events[overview.id]})
+            for overview in overviews
+        ]
 
     async def insert(self, values: Values) -> SessionDTO:
         async with self._engine.begin() as connection:

@@ -19,6 +19,7 @@ from benchmarks.rows import (
     Criteria,
     Plan,
     SessionOverview,
+    SessionStory,
     Values,
     Visit,
 )
@@ -83,6 +84,10 @@ JOINED = (
     "research_data.session_id AS _link FROM research_data WHERE research_data.session_id = ANY ($1) "
     "AND research_data.deleted_at IS NULL ORDER BY research_data.created_at DESC"
 )
+HISTORY = (
+    "SELECT session_events.from_status, session_events.to_status, session_events.at, session_events.session_id AS _link "
+    "FROM session_events WHERE session_events.session_id = ANY ($1) ORDER BY session_events.at"
+)
 INSERT = (
     f"INSERT INTO sessions ({', '.join(SESSION_COLUMNS)}) "
     f"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) RETURNING {_SESSION}"
@@ -105,6 +110,7 @@ FIRST_UPDATE = UPDATE + FIRST
 
 _to_session: Callable[[Values], SessionDTO] = SessionDTO.__pydantic_validator__.validate_python
 _to_research: Callable[[Values], ResearchDTO] = ResearchDTO.__pydantic_validator__.validate_python
+_to_story: Callable[[Values], SessionStory] = SessionStory.__pydantic_validator__.validate_python
 _to_overview: Callable[[Values], SessionOverview] = (
     SessionOverview.__pydantic_validator__.validate_python
 )
@@ -150,6 +156,20 @@ class Limit:
             research[line.pop("_link")].append(line)
         return [
             _to_overview({**session, "research": research[session["id"]]}) for session in sessions
+        ]
+
+    async def nested(self, user_id: str) -> list[SessionStory]:
+        sessions = [dict(record) for record in await self._pool.fetch(JOIN, user_id, 20)]
+        keys = [session["id"] for session in sessions]
+        research: dict[UUID, list[Values]] = {key: [] for key in keys}
+        events: dict[UUID, list[Values]] = {key: [] for key in keys}
+        for statement, lines in ((JOINED, research), (HISTORY, events)):
+            for record in await self._pool.fetch(statement, keys):
+                line = dict(record)
+                lines[line.pop("_link")].append(line)
+        return [
+            _to_story({**row, "research": research[row["id"]], "events": events[row["id"]]})
+            for row in sessions
         ]
 
     async def insert(self, values: Values) -> SessionDTO:

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 
 from benchmarks.contenders import POOL_SIZE
 from benchmarks.contenders.core import json_text
-from benchmarks.contenders.tables import ResearchRow, SessionRow
+from benchmarks.contenders.tables import EventRow, ResearchRow, SessionRow
 from benchmarks.rows import (
     RESEARCH_FIELDS,
     SESSION_FIELDS,
@@ -20,6 +20,7 @@ from benchmarks.rows import (
     Criteria,
     Plan,
     SessionOverview,
+    SessionStory,
     Values,
     Visit,
 )
@@ -100,6 +101,26 @@ class Orm:
         async with self._sessions() as session:
             found = await session.scalars(statement)
             return [SessionOverview.model_validate(row, from_attributes=True) for row in found]
+
+    async def nested(self, user_id: str) -> list[SessionStory]:
+        statement = (
+            select(SessionRow)
+            .where(SessionRow.user_id == user_id, SessionRow.deleted_at.is_(None))
+            .order_by(SessionRow.created_at.desc(), SessionRow.id.desc())
+            .limit(20)
+            .options(
+                load_only(SessionRow.session_type, SessionRow.status, SessionRow.created_at),
+                selectinload(SessionRow.research).load_only(
+                    ResearchRow.research_type, ResearchRow.title, ResearchRow.created_at
+                ),
+                selectinload(SessionRow.events).load_only(
+                    EventRow.from_status, EventRow.to_status, EventRow.at
+                ),
+            )
+        )
+        async with self._sessions() as session:
+            found = await session.scalars(statement)
+            return [SessionStory.model_validate(row, from_attributes=True) for row in found]
 
     async def insert(self, values: Values) -> SessionDTO:
         async with self._sessions.begin() as session:

@@ -44,6 +44,8 @@ class SessionRow(Base):
         passive_deletes="all",
     )
 
+    events: Mapped[list[EventRow]] = relationship(order_by="EventRow.at", passive_deletes="all")
+
     # Eager defaults bring the generated column back with INSERT and UPDATE .. RETURNING.
     __mapper_args__ = {"version_id_col": version, "eager_defaults": True}  # noqa: RUF012 # as SQLAlchemy declares it
 
@@ -67,6 +69,16 @@ class ResearchRow(Base):
     __mapper_args__ = {"version_id_col": version, "eager_defaults": True}  # noqa: RUF012 # as SQLAlchemy declares it
 
 
+class EventRow(Base):
+    __tablename__ = "session_events"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid7)
+    session_id: Mapped[UUID] = mapped_column(ForeignKey("sessions.id"))
+    from_status: Mapped[str] = mapped_column(String(32))
+    to_status: Mapped[str] = mapped_column(String(32))
+    at: Mapped[datetime] = mapped_column(default=now)
+
+
 def table_of(row: type[Base]) -> Table:
     table = row.__table__
     assert isinstance(table, Table)
@@ -75,3 +87,4 @@ def table_of(row: type[Base]) -> Table:
 
 SESSIONS = table_of(SessionRow)
 RESEARCH = table_of(ResearchRow)
+EVENTS = table_of(EventRow)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchmarks.contenders import POOL_SIZE
-from benchmarks.rows import Change, Criteria, Plan, SessionOverview, Values, Visit
+from benchmarks.rows import Change, Criteria, Plan, SessionOverview, SessionStory, Values, Visit
 from timber import ResearchDTO, SessionDTO, Timber
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ class TimberContender:
         return await self._rows.find(
             user_id=user_id, order_by="-created_at", limit=20, into=SessionOverview
         )
+
+    async def nested(self, user_id: str) -> list[SessionStory]:
+        return await self._rows.find(user_id=user_id, limit=20, into=SessionStory)
 
     async def insert(self, values: Values) -> SessionDTO:
         return await self._rows.insert(values)

@@ -95,7 +95,7 @@ def _listing(invoices: Invoices) -> dict[str, Verb]:
 @pytest.mark.parametrize("verb", ["find", "find_one", "page", "scroll", "stream"])
 @pytest.mark.parametrize(
     "order_by",
-    ["nope", "-nope", "--number", "", "-", "number desc", ("number", "nope"), 5, (5,), b"number", {"number"}, ("number", None), "number; DROP TABLE invoices"],
+    ["nope", "-nope", "--number", "", "-", "number desc", ("number", "nope"), 5, (5,), b"number", {"number"}, ("number", None), ("number", ["id"]), "number; DROP TABLE invoices"],
 )  # fmt: skip
 async def test_an_order_by_what_is_no_column_is_refused_before_any_sql(
     invoices: Invoices, sent: Sent, verb: str, order_by: Any

@@ -37,7 +37,11 @@ class Order(NamedTuple):
         """
         known = source.orders
         asked = (tuple(order_by) if isinstance(order_by, list) else order_by, default)
-        if (found := known.get(asked)) is None:
+        try:
+            found: Order | None = known.get(asked)
+        except TypeError:  # no name of a column cannot be hashed
+            found = None
+        if found is None:
             found = cls._checked(source, order_by, default)
             if len(known) >= _KNOWN_LIMIT:
                 known.clear()
