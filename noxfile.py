@@ -38,7 +38,13 @@ def types(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """The tests, in random order; arguments after ``--`` go to pytest in place of the usual ones."""
-    run(session, "pytest", *(session.posargs or ["-n", "2"]))
+    run(session, "pytest", *(session.posargs or ["-n", "2", "-m", "not slow"]))
+
+
+@nox.session(default=False)
+def faults(session: nox.Session) -> None:
+    """The long tests: cuts at every byte, every order of events, four processes under faults."""
+    run(session, "pytest", *(session.posargs or ["-n", "2", "-m", "slow"]))
 
 
 @nox.session

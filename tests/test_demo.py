@@ -17,9 +17,10 @@ from rich.console import Console
 from sqlalchemy import make_url
 
 import timber.cli
-from timber import ResearchService, Timber
-from timber.cli import main
+from timber import NotificationService, ResearchService, Timber
+from timber.cli import demo_stocks, main
 from timber.cli.demo import run_demo
+from timber.cli.demo_stocks import MODELS
 from timber.cli.screen import Screen
 from timber.cli.stocks import read_prices, returns_of, volatilities_of, volatility, yearly_growth
 
@@ -33,9 +34,28 @@ STEPS = (
     "A stale update",
     "Pages by keyset",
     "Explain the query plan",
+    "A YAML model, in bulk",
+    "Query the model",
+    "A tracker per symbol",
+    "Subscribe to the alerts",
+    "Real months for the trackers",
     "Read it all back",
 )
 
+# In stocks.csv, every month that lost more than a quarter.
+FALLS = {
+    "AAPL": "-32.3% in May 2000, -57.7% in September 2000, -31.7% in January 2008, "
+    "-33.0% in September 2008",
+    "AMZN": "-32.6% in November 2000, -37.0% in December 2000, -41.1% in February 2001, "
+    "-28.4% in August 2001, -33.2% in September 2001, -28.5% in July 2004, -30.5% in July 2006, "
+    "-25.4% in November 2008",
+    "MSFT": "-34.4% in April 2000",
+}
+ALERTS = [
+    f"  Alert: {symbol}. The tracker of {symbol} has triggered: {fall}"
+    for symbol, falls in FALLS.items()
+    for fall in falls.split(", ")
+]
 
 HELP_AND_MODULES = """
 import sys
@@ -43,6 +63,8 @@ from timber.cli import main
 main(["--help"])
 print({"sqlalchemy", "asyncpg", "pydantic"} & set(sys.modules))
 """
+
+NOTHING = (0, 0, 0, 0, 0, 0)
 
 
 def timber_command(*arguments: str, folder: Path, **environment: str) -> tuple[int, str]:
@@ -85,6 +107,11 @@ def test_it_runs_on_the_embedded_server_twice(folder):
         assert "Index Scan using ix_research_data_user_id_created_at" in output
         for symbol in ("AAPL", "AMZN", "GOOG", "IBM", "MSFT"):
             assert re.search(rf"^ *{symbol} +\d+ ", output, re.MULTILINE)
+        assert "100% 560/560 prices" in output
+        assert [line for line in lines if line.startswith("  Alert: ")] == ALERTS
+        assert re.search(
+            r"^ *Symbol +Months .* Volatility +Best +Worst +Alerts *$", output, re.MULTILINE
+        )
         assert "Traceback" not in output
         # As root it also says that it has opened the folder to the server's account.
         assert max(len(line) for line in lines if not line.startswith("chmod")) <= 80
@@ -92,9 +119,17 @@ def test_it_runs_on_the_embedded_server_twice(folder):
     assert not (folder / ".timber/postgres/data/postmaster.pid").exists()
 
 
-async def rows_in(url: str) -> tuple[int, int]:
-    async with Timber(url) as app:
-        return await app.sessions.count(), await app.research.count()
+async def rows_in(url: str) -> tuple[int, ...]:
+    """How many sessions, results, prices, trackers, events and notifications there are."""
+    async with Timber(url, model_config_dirs=(MODELS,)) as app:
+        return (
+            await app.sessions.count(),
+            await app.research.count(),
+            await app.service("StockPrice").count(),
+            await app.tracking.count(),
+            await app.tracking.events.count(),
+            await app.notifications.count(),
+        )
 
 
 async def test_it_runs_in_a_database_of_ones_own_and_cleans_up(demo_url, folder):
@@ -102,13 +137,15 @@ async def test_it_runs_in_a_database_of_ones_own_and_cleans_up(demo_url, folder)
         timber_command, "demo", "--database-url", demo_url, folder=folder
     )
     assert code == 0, output
-    assert await rows_in(demo_url) == (0, 0)
+    assert await rows_in(demo_url) == NOTHING
     assert not (folder / ".timber").exists()
-    code, _ = await asyncio.to_thread(
-        timber_command, "demo", "--keep", "--database-url", demo_url, folder=folder
-    )
-    assert code == 0
-    assert await rows_in(demo_url) == (6, 607)
+    kept = (6, 607, 560, 5, 555, 13)
+    for runs in (1, 2):  # a run that finds the rows of another one does as well
+        code, output = await asyncio.to_thread(
+            timber_command, "demo", "--keep", "--database-url", demo_url, folder=folder
+        )
+        assert code == 0, output
+        assert await rows_in(demo_url) == tuple(runs * number for number in kept)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +178,41 @@ async def test_a_step_that_finds_something_else_fails_the_demo(demo_url, monkeyp
     assert code == 1
     assert "✗ Returns and volatility in bulk" in written.getvalue()
     assert "rows stored: expected 606, found 605." in written.getvalue()
-    assert await rows_in(demo_url) == (0, 0)
+    assert await rows_in(demo_url) == NOTHING
+
+
+async def test_an_alert_that_does_not_arrive_fails_the_demo(demo_url, monkeypatch):
+    notify = NotificationService.notify
+
+    async def misdirect_one(self, user_id, template, context):
+        if "May 2000" in context["reason"]:
+            user_id = "somebody else"
+        return await notify(self, user_id, template, context)
+
+    monkeypatch.setattr(NotificationService, "notify", misdirect_one)
+    monkeypatch.setattr(demo_stocks, "_PATIENCE", 1.0)
+    written = io.StringIO()
+    screen = Screen(Console(file=written, width=80))
+    code = await asyncio.to_thread(run_demo, demo_url, keep=False, screen=screen)
+    assert code == 1
+    assert "✗ Real months for the trackers" in written.getvalue()
+    assert "alerts that arrived" in written.getvalue()
+    assert written.getvalue().count("  Alert: ") == len(ALERTS) - 1
+    async with Timber(demo_url) as app:
+        assert await app.notifications.count(user_id="somebody else") == 1
+        assert await app.notifications.count() == 1
+
+
+def test_a_terminal_shows_how_far_a_load_has_come():
+    written = io.StringIO()
+    console = Console(file=written, width=80, force_terminal=True, _environ={"TERM": "xterm"})
+    with Screen(console).load("Prices", 8, "prices") as load:
+        for _ in range(2):
+            load.advance(4)
+            load.bar.refresh()
+    assert "50%" in written.getvalue()
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written.getvalue()).splitlines()[-1]
+    assert last.endswith("100% 8/8 prices")
 
 
 def test_help_is_quick_and_names_the_commands(folder):
@@ -183,7 +254,16 @@ def test_a_missing_extra_is_named_with_its_command(monkeypatch, capsys, package)
     assert "pip install 'timber-async[quickstart]'" in error
 
 
-def test_a_terminal_without_unicode_is_served(folder):
+def test_a_terminal_without_unicode_sees_all_of_it(demo_url, folder):
+    code, output = timber_command(
+        "demo", "--database-url", demo_url, folder=folder, PYTHONIOENCODING="ascii"
+    )
+    assert code == 0, output
+    assert "+ A YAML model, in bulk" in output
+    assert output.isascii()
+
+
+def test_a_terminal_without_unicode_is_told_of_problems(folder):
     code, output = timber_command(
         "demo",
         "--database-url",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
 from sqlalchemy import make_url
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateTable
 
 from tests.database.ledger import Base, Observer
@@ -68,13 +72,15 @@ def ledger_url(test_databases: Databases, worker_id: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def own_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[OwnServer]:
+def own_server() -> Generator[OwnServer]:
     """A server of this process's own, to be killed, and with a password."""
-    server = OwnServer(tmp_path_factory.mktemp("own") / "postgres")
-    try:
-        yield server
-    finally:
-        server.stop()
+    # Not in pytest's own folder: as root the server runs as somebody else, whom another pytest would shut out of it.
+    with tempfile.TemporaryDirectory(prefix="timber-own-", ignore_cleanup_errors=True) as folder:
+        server = OwnServer(Path(folder) / "postgres")
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture
@@ -116,3 +122,24 @@ async def db(make_db: MakeDb) -> AsyncDatabaseManager:
 async def proxy(ledger_url: str) -> AsyncGenerator[Proxy]:
     async with Proxy(ledger_url) as proxy:
         yield proxy
+
+
+@pytest.fixture(params=["a queue", "with pre-ping", "no pool"])
+async def engine(request: pytest.FixtureRequest, ledger_url: str) -> AsyncGenerator[AsyncEngine]:
+    """An engine that belongs to the test and not to a manager."""
+    options: dict[str, object] = {
+        "a queue": {"pool_size": 2, "max_overflow": 1},
+        "with pre-ping": {"pool_size": 2, "max_overflow": 1, "pool_pre_ping": True},
+        "no pool": {"poolclass": NullPool},
+    }[request.param]
+    engine = create_async_engine(ledger_url, **options)
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def its_db(engine: AsyncEngine) -> AsyncGenerator[AsyncDatabaseManager]:
+    """A manager on that engine."""
+    db = AsyncDatabaseManager(engine=engine)
+    yield db
+    await db.dispose()

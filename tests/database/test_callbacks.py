@@ -17,9 +17,9 @@ from tests.database.ledger import (
     assert_nothing_is_held,
     insert,
 )
+from timber.database.levels import Change
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
-from timber.database.levels import Change
 from timber.database.unit_of_work import UnitOfWork
 from timber.errors import UnitOfWorkDoomedError, ValidationError
 

@@ -20,11 +20,10 @@ from tests.database.cancelling import (
 )
 from tests.database.conftest import MakeDb
 from tests.database.ledger import IN_TRANSACTION, Observer, assert_nothing_is_held, insert
+from tests.database.scene import Scene, Shape
 from tests.database.shapes import (
     SCARCE,
     SHAPES,
-    Scene,
-    Shape,
     callbacks,
     callbacks_that_write,
     independent,

@@ -117,6 +117,7 @@ async def _without_an_id(db: AsyncDatabaseManager, unit: UnitOfWork, note: str, 
     "body", [_raw, _with_savepoints, _with_the_orm, _without_an_id], ids=lambda b: b.__name__
 )
 async def test_a_unit_of_work_run_by_run_happens_exactly_once(
+    *,
     make_db: MakeDb,
     proxy: Proxy,
     observer: Observer,
@@ -154,6 +155,7 @@ async def test_a_unit_of_work_run_by_run_happens_exactly_once(
 @how_many
 @both_directions
 async def test_the_handshake_too(
+    *,
     make_db: MakeDb,
     proxy: Proxy,
     observer: Observer,
@@ -181,6 +183,7 @@ async def test_the_handshake_too(
 @both_directions
 @pytest.mark.parametrize("verb", ["insert", "update", "delete", "copy", "read"])
 async def test_a_lone_statement_that_can_be_checked_happens_exactly_once(
+    *,
     make_db: MakeDb,
     proxy: Proxy,
     observer: Observer,
@@ -237,6 +240,7 @@ async def test_a_lone_statement_that_can_be_checked_happens_exactly_once(
 @how_many
 @both_directions
 async def test_a_lone_write_that_cannot_be_checked_is_never_repeated(
+    *,
     make_db: MakeDb,
     proxy: Proxy,
     observer: Observer,
@@ -272,6 +276,7 @@ async def test_a_lone_write_that_cannot_be_checked_is_never_repeated(
 @both_directions
 @pytest.mark.parametrize("body", [_raw, _with_the_orm, _without_an_id], ids=lambda b: b.__name__)
 async def test_the_outcome_of_a_single_unit_of_work_agrees_with_the_table(
+    *,
     make_db: MakeDb,
     proxy: Proxy,
     observer: Observer,

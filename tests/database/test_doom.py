@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
 import pytest
 from sqlalchemy import text
 
 from tests.database.conftest import MakeDb
+from tests.database.failures import FAILING, Failing
 from tests.database.ledger import (
-    DIVIDE,
     FIND,
     INSERT,
     INSERT_CODE,
     INSERT_PART,
     INSERT_SILENTLY,
     KEYS,
-    SLEEP,
     CallerError,
-    Counted,
     Entry,
     Observer,
     assert_nothing_is_held,
@@ -27,111 +24,17 @@ from tests.database.ledger import (
 )
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
-from timber.database.statements import Statement
 from timber.database.unit_of_work import UnitOfWork
 from timber.errors import (
     ConflictError,
     DatabaseError,
     NotFoundError,
-    QueryTimeoutError,
     ServiceError,
-    StaleDataError,
     UnavailableError,
     UnitOfWorkDoomedError,
     ValidationError,
 )
 
-Failing = Callable[[AsyncDatabaseManager, UnitOfWork], Awaitable[object]]
-
-
-async def _conflict(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    await db.write(INSERT_CODE, (uuid4(), "taken"))
-
-
-async def _bad_read(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    await db.fetch(DIVIDE, (0,))
-
-
-async def _missing_table(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    await db.fetch(Statement("SELECT * FROM nowhere", label="x"))
-
-
-async def _bad_execute(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    await db.execute(
-        Statement("INSERT INTO entry (id, code) VALUES ($1, 'taken')", label="x"), (uuid4(),)
-    )
-
-
-async def _bad_copy(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    await db.copy("entry", ["id", "code"], [(uuid4(), "taken")])
-
-
-async def _unencodable_copy(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    """The driver fails in the middle, and the server is told so."""
-    await db.copy("entry", ["id", "note"], [(uuid4(), "good"), ("no uuid", "bad")])
-
-
-async def _bad_cursor(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    statement = Statement("SELECT 1 / (3 - n) FROM generate_series(1, 5) n", label="x")
-    async with db.cursor(statement, batch=1) as batches:
-        async for _ in batches:
-            pass
-
-
-async def _timeout(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    await db.fetch(Statement("SET LOCAL statement_timeout = 20", label="x"))
-    await db.fetch(SLEEP, (5,))
-
-
-async def _orm_conflict(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    uow.session.add(Entry(code="taken"))
-    await uow.session.flush()
-
-
-async def _orm_raw(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    await uow.session.execute(
-        text("INSERT INTO entry (id, code) VALUES (gen_random_uuid(), 'taken')")
-    )
-
-
-async def _orm_stale(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    """The server finds nothing wrong here: the ORM counts the rows that it updated."""
-    counted = Counted(note="x")
-    uow.session.add(counted)
-    await uow.session.flush()
-    await uow.session.execute(text("UPDATE counted SET version = version + 1"))
-    counted.note = "y"
-    await uow.session.flush()
-
-
-async def _orm_unfit(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    """Something is written, then a row fails before it is sent."""
-    uow.session.add(Entry(note="written by the ORM"))
-    await uow.session.flush()
-    uow.session.add(Entry(amount="not a number"))
-    await uow.session.flush()
-
-
-async def _orm_unencodable(db: AsyncDatabaseManager, uow: UnitOfWork) -> None:
-    uow.session.add(Entry(data={"x": object()}))
-    await uow.session.flush()
-
-
-FAILING: dict[Failing, type[ServiceError]] = {
-    _conflict: ConflictError,
-    _bad_read: ValidationError,
-    _missing_table: DatabaseError,
-    _bad_execute: ConflictError,
-    _bad_copy: ConflictError,
-    _unencodable_copy: ValidationError,
-    _bad_cursor: ValidationError,
-    _timeout: QueryTimeoutError,
-    _orm_conflict: ConflictError,
-    _orm_raw: ConflictError,
-    _orm_stale: StaleDataError,
-    _orm_unfit: ServiceError,
-    _orm_unencodable: ServiceError,
-}
 every_failure = pytest.mark.parametrize("failing", FAILING, ids=lambda f: f.__name__)
 
 

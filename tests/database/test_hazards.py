@@ -108,7 +108,9 @@ async def test_a_table_changed_outside_a_transaction_heals_by_itself(
 ):
     assert len((await db.fetch(STAR))[0]) == 1
     for number in range(3):
-        await changing.connection.execute(f"ALTER TABLE changing ADD COLUMN c{number} int DEFAULT 5")
+        await changing.connection.execute(
+            f"ALTER TABLE changing ADD COLUMN c{number} int DEFAULT 5"
+        )
         assert len((await db.fetch(STAR))[0]) == number + 2
 
 

@@ -6,7 +6,8 @@ import logging
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import delete, insert as insert_into, select, text, update
+from sqlalchemy import delete, select, text, update
+from sqlalchemy import insert as insert_into
 
 from tests.database.conftest import MakeDb
 from tests.database.ledger import (

@@ -232,13 +232,12 @@ def _without_source_lines(shown: str) -> str:
 async def test_an_error_raised_while_handling_it_shows_nothing_either(
     db: AsyncDatabaseManager, observer: Observer, failing: Failing
 ):
-    try:
+    with pytest.raises(LookupError) as caught:
         try:
             await failing(db)
         except ServiceError:
             raise LookupError("of the caller")  # noqa: B904  # with the other as its context
-    except LookupError as error:
-        assert CANARY not in _without_source_lines(everything_it_shows(error))
+    assert CANARY not in _without_source_lines(everything_it_shows(caught.value))
 
 
 @pytest.fixture

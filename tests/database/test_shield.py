@@ -163,7 +163,7 @@ async def test_giving_up_may_end_what_is_waited_for(caplog: pytest.LogCaptureFix
 
     give_up: list[Callable[[], None]] = []
     with pytest.raises(TimeoutError):
-        await shield(0.01, lambda: give_up.pop()()).run(wait())
+        await shield(0.01, lambda: give_up[0]()).run(wait())  # noqa: PLW0108  # there is none yet
     await asyncio.sleep(0)
     gc.collect()
     assert not caplog.records
@@ -244,18 +244,15 @@ async def test_a_patient_one_has_no_deadline_until_it_is_cancelled():
 
 async def test_no_timer_and_no_warning_is_left_behind(caplog: pytest.LogCaptureFixture):
     loop = asyncio.get_running_loop()
-    failing: asyncio.Future[None] = loop.create_future()
 
     async def wait() -> None:
-        await failing
+        future: asyncio.Future[None] = loop.create_future()
+        loop.call_later(0.02, future.set_exception, LookupError("nobody waits any more"))
+        await future
 
-    guard = shield(0.01, lambda: None)
     with pytest.raises(TimeoutError):
-        await guard.run(wait())
-    failing.set_exception(LookupError("nobody waits any more"))
-    await asyncio.sleep(0)
-    del failing, guard
-    await shield().run(asyncio.sleep(0))
+        await shield(0.01, lambda: None).run(wait())
+    await shield().run(asyncio.sleep(0.02))
     gc.collect()
     await asyncio.sleep(0)
     assert not caplog.records

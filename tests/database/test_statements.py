@@ -29,11 +29,14 @@ from sqlalchemy import (
     Uuid,
     any_,
     bindparam,
-    insert as insert_into,
     select,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB, asyncpg as dialect
+from sqlalchemy import (
+    insert as insert_into,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from tests.database.ledger import Entry, Observer
 from timber.database.manager import AsyncDatabaseManager
@@ -86,7 +89,9 @@ async def test_a_value_of_every_type_goes_there_and_back(
 
 async def test_a_stdlib_uuid_comes_back_and_works_as_one(db: AsyncDatabaseManager):
     key = uuid4()
-    row = (await db.fetch(Statement("SELECT $1::uuid, NULL::uuid, ARRAY[$1]", label="x"), (key,)))[0]
+    row = (await db.fetch(Statement("SELECT $1::uuid, NULL::uuid, ARRAY[$1]", label="x"), (key,)))[
+        0
+    ]
     found = row[0]
     assert type(found) is UUID
     assert (found, hash(found), str(found), found.hex) == (key, hash(key), str(key), key.hex)
@@ -96,9 +101,13 @@ async def test_a_stdlib_uuid_comes_back_and_works_as_one(db: AsyncDatabaseManage
 
 
 def test_bind_processors_run_and_defaults_are_known():
-    table = Table("t", MetaData(), Column("a", Reversed), Column("b", Integer), Column("c", Integer))
+    table = Table(
+        "t", MetaData(), Column("a", Reversed), Column("b", Integer), Column("c", Integer)
+    )
     statement = compile_statement(
-        insert_into(table).values(a=bindparam("a"), b=bindparam("b"), c=3), DIALECT, label="insert t"
+        insert_into(table).values(a=bindparam("a"), b=bindparam("b"), c=3),
+        DIALECT,
+        label="insert t",
     )
     assert statement.bind({"a": "abc", "b": 2}) == ["cba", 2, 3]
     assert statement.bind({"a": "xy", "b": 5}) == ["yx", 5, 3]
@@ -140,7 +149,9 @@ def test_a_parameter_without_a_fixed_text_is_refused():
 
 
 def test_a_statement_shows_its_text_and_no_values():
-    statement = compile_statement(select(Entry.id).where(Entry.note == "secret"), DIALECT, label="x")
+    statement = compile_statement(
+        select(Entry.id).where(Entry.note == "secret"), DIALECT, label="x"
+    )
     assert "secret" not in repr(statement)
     assert repr(statement).startswith("<Statement x: SELECT")
 
@@ -182,7 +193,9 @@ async def test_copy_takes_what_the_binary_protocol_takes(
     db: AsyncDatabaseManager, observer: Observer
 ):
     key = uuid4()
-    await db.copy("entry", ["id", "note", "amount", "data"], [(key, "ü\t\\N", 2**31 - 1, '{"a": 1}')])
+    await db.copy(
+        "entry", ["id", "note", "amount", "data"], [(key, "ü\t\\N", 2**31 - 1, '{"a": 1}')]
+    )
     row = await observer.connection.fetchrow("SELECT * FROM entry")
     assert row is not None
     assert (row["id"], row["note"], row["amount"]) == (key, "ü\t\\N", 2**31 - 1)

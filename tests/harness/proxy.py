@@ -139,12 +139,15 @@ class Proxy:
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.refuse()
+        await asyncio.sleep(0)  # let those start that were accepted at the last moment
         if self._dialing:
             await asyncio.wait(self._dialing)
         tasks = list(self._links.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        for link in self._links:  # whose task was cancelled before it began
+            link.abort()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         dialing = asyncio.current_task()
@@ -241,6 +244,10 @@ class _Link:
             client.transport.abort()
         elif client.can_write_eof() and not client.is_closing():
             client.write_eof()
+
+    def abort(self) -> None:
+        for _, writer in (self.client, self.server):
+            writer.transport.abort()
 
     async def close(self) -> None:
         for _, writer in (self.client, self.server):

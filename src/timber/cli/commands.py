@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from timber.cli import migrate
+from timber.cli.schema import schema
 
 app = typer.Typer(
     name="timber",
@@ -21,6 +22,7 @@ app = typer.Typer(
 
 
 app.add_typer(migrate.app, name="migrate")
+app.command()(schema)
 
 
 def run(arguments: Sequence[str] | None) -> int:

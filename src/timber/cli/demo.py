@@ -8,7 +8,9 @@ from uuid import uuid4
 from sqlalchemy import text
 
 from timber.app import EMBEDDED, Timber
-from timber.cli.demo_steps import CheckFailedError, Demo
+from timber.cli.checks import CheckFailedError
+from timber.cli.demo_steps import Demo
+from timber.cli.demo_stocks import MODELS
 from timber.cli.screen import Screen
 from timber.errors import ServiceError
 
@@ -18,7 +20,7 @@ def run_demo(database_url: str, *, keep: bool, screen: Screen | None = None) -> 
     screen = screen or Screen()
     screen.title(
         "Timber demo",
-        "Ten years of stock prices, through two services, into a real PostgreSQL.\n"
+        "Ten years of stock prices, through services, into a real PostgreSQL.\n"
         "Every step checks what it finds.",
     )
     try:
@@ -34,7 +36,7 @@ def run_demo(database_url: str, *, keep: bool, screen: Screen | None = None) -> 
 
 
 async def _run(database_url: str, screen: Screen, *, keep: bool) -> None:
-    timber = Timber(database_url, pool_size=2, max_overflow=0)
+    timber = Timber(database_url, pool_size=2, max_overflow=0, model_config_dirs=(MODELS,))
     try:
         with screen.step("Start PostgreSQL") as step:
             await timber.start()

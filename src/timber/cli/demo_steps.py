@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import select, text
 
 from timber.app import Timber
+from timber.cli.checks import CheckFailedError, check
+from timber.cli.demo_stocks import StockSteps
 from timber.cli.screen import Screen
 from timber.cli.stocks import (
     Price,
@@ -25,22 +27,8 @@ _PAGE = 100
 _INDEX = "ix_research_data_user_id_created_at"
 
 
-class CheckFailedError(Exception):
-    """A step did not find what it should."""
-
-
 class _FeedBrokenError(Exception):
     """What goes wrong half-way in the transaction that is to fail."""
-
-
-def check(found: object, expected: object, what: str) -> None:
-    """Compare what a step found with what it should have.
-
-    Raises:
-        CheckFailedError: they differ.
-    """
-    if found != expected:
-        raise CheckFailedError(f"{what}: expected {expected!r}, found {found!r}.")
 
 
 class Demo:
@@ -53,6 +41,7 @@ class Demo:
         self._prices: dict[str, list[Price]] = {}
         self._sessions: dict[str, SessionDTO] = {}
         self._saved = 0
+        self._stocks = StockSteps(timber, screen, user=user)
 
     async def run(self) -> None:
         """Every step, and the table of what is stored."""
@@ -64,6 +53,7 @@ class Demo:
         await self._update_stale()
         await self._turn_pages()
         await self._explain()
+        await self._stocks.run(self._prices)
         await self._show()
 
     def _read(self) -> None:
@@ -246,11 +236,21 @@ class Demo:
                         f"{volatility(gains):.1%}",
                         f"{max(gains):+.1%}",
                         f"{min(gains):+.1%}",
+                        f"{self._stocks.alerts[symbol]}",
                     ]
                 )
             check(len(rows), len(self._prices), "symbols read back")
             step.found = f"{len(stored)} rows streamed, as in the file"
-        headings = ("Months", "First $", "Last $", "Per year", "Volatility", "Best", "Worst")
+        headings = (
+            "Months",
+            "First $",
+            "Last $",
+            "Per year",
+            "Volatility",
+            "Best",
+            "Worst",
+            "Alerts",
+        )
         self._screen.table(
             "Monthly returns, as PostgreSQL holds them",
             {"Symbol": "left", **dict.fromkeys(headings, "right")},
@@ -260,4 +260,5 @@ class Demo:
     async def clean_up(self) -> None:
         """Take this run's rows away; research goes with its session."""
         await self._timber.sessions.repository.delete_where(user_id=self._user, hard=True)
+        await self._stocks.clean_up()
         check(await self._counts(), (0, 0), "rows after cleaning up")

@@ -7,9 +7,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -20,13 +21,40 @@ _TITLE = 30
 class Step:
     """A step that is running: what it has found goes beside its title, and further lines below."""
 
-    def __init__(self) -> None:
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self.found = ""
-        self.below: list[Text] = []
+        self.below: list[RenderableType] = []
 
     def note(self, text: str, style: str = "dim") -> None:
         """Put a line below the step."""
         self.below.append(Text(text, style=style))
+
+    def say(self, text: str, style: str = "yellow") -> None:
+        """Print a line at once, while the step goes on."""
+        self._console.print(Padding(Text(text, style=style), (0, 0, 0, 2), expand=False))
+
+
+class Load(Step):
+    """A step that has a bar: how far it has come."""
+
+    def __init__(self, console: Console, total: int, unit: str) -> None:
+        super().__init__(console)
+        self.bar = Progress(
+            BarColumn(),
+            TaskProgressColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            console=console,
+            transient=True,
+            disable=not console.is_interactive,  # nothing moves in a file
+        )
+        self._task = self.bar.add_task("", total=total)
+        self.below.append(self.bar)  # the full one stays
+
+    def advance(self, number: int) -> None:
+        """Count what has been done since."""
+        self.bar.advance(self._task, number)
 
 
 class Screen:
@@ -47,14 +75,26 @@ class Screen:
     @contextmanager
     def step(self, title: str) -> Generator[Step]:
         """One step: a spinner while it runs, then its line; one that raises gets a cross."""
-        step = Step()
+        step = Step(self._console)
+        spinner = self._console.status(
+            f" {title} ...", spinner=self._spinner, spinner_style="green"
+        )
+        with self._timed(step, title), spinner:
+            yield step
+
+    @contextmanager
+    def load(self, title: str, total: int, unit: str) -> Generator[Load]:
+        """One step with a progress bar, which stays below its line."""
+        load = Load(self._console, total, unit)
+        with self._timed(load, title), load.bar:
+            yield load
+
+    @contextmanager
+    def _timed(self, step: Step, title: str) -> Generator[None]:
         began = time.perf_counter()
         done = False
         try:
-            with self._console.status(
-                f" {title} ...", spinner=self._spinner, spinner_style="green"
-            ):
-                yield step
+            yield
             done = True
         finally:
             self._line(step, title, time.perf_counter() - began, done=done)
@@ -65,12 +105,16 @@ class Screen:
             title=title,
             box=box.SIMPLE_HEAD,
             width=self._width,
+            collapse_padding=True,
+            pad_edge=False,
             title_style="bold",
             title_justify="left",
             header_style="bold green",
         )
         for heading, justify in columns.items():
-            table.add_column(heading, justify="left" if justify == "left" else "right")
+            table.add_column(
+                heading, justify="left" if justify == "left" else "right", overflow="fold"
+            )
         for row in rows:
             table.add_row(*(_coloured(cell) for cell in row))
         self._console.print(Padding(table, (1, 0, 0, 0)))
