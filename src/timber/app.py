@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self, TypeVar, overload
 
 import pydantic
@@ -45,6 +45,7 @@ class Timber:
         settings: all settings at once, instead of keywords.
         registry: the models, instead of those in ``model_config_dirs``; with mapped classes of one's own, for instance.
         clock: gives the current time, aware; for tests.
+        dtos: modules that ``timber schema --python`` wrote; one that no longer fits the models stops the start.
         keywords: any field of :class:`TimberSettings`. What is not given comes from ``TIMBER_...`` in the environment.
 
     Raises:
@@ -58,6 +59,7 @@ class Timber:
         settings: TimberSettings | None = None,
         registry: ModelRegistry | None = None,
         clock: Callable[[], datetime] | None = None,
+        dtos: Iterable[ModuleType] = (),
         **keywords: Unpack[SettingsKeywords],
     ) -> None:
         self._parts: _Parts | None = None
@@ -78,6 +80,7 @@ class Timber:
             parse_url(self.settings.database_url)
         self._registry = registry
         self._clock = clock
+        self._dtos = tuple(dtos)
         self._services: dict[Any, Service[Any]] = {}
         self._repositories: dict[Any, Repository[Any]] = {}
 
@@ -99,6 +102,8 @@ class Timber:
         registry = self._registry or ModelRegistry(
             dirs=settings.model_config_dirs, search_language=settings.search_language
         )
+        for module in self._dtos:
+            registry.check_module(module)
         for model in registry.list_models():
             check_features(registry, model)
         embedded = await _start_embedded(settings)

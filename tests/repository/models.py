@@ -52,7 +52,7 @@ class TicketDTO(DTO):
     title: str
     place: str | None
     made_at: datetime
-    shout: str
+    shout: str | None
 
 
 class JobDTO(DTO):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -15,8 +16,6 @@ from timber.models.values import column_adapter
 from timber.repository.querying import Querying
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from timber.database.statements import Statement
 
 D = TypeVar("D", bound=BaseModel)
@@ -77,7 +76,7 @@ class Linking(Querying[D]):
         self, id: object, relationship: str, others: Iterable[object], *, owner: str | None = None
     ) -> None:
         """Link a row to exactly these others, in one transaction."""
-        chosen = list(others)
+        chosen = list(_listed(others, relationship))
         table, near, far = self._link(relationship)
 
         def build() -> Statement:
@@ -99,9 +98,9 @@ class Linking(Querying[D]):
         """Both ends of the links, checked; the row itself has to be there and, with ``owner``, theirs."""
         self._link(relationship)
         check = self._far_check(relationship)
-        if isinstance(others, str | bytes):
-            raise ValidationError.of(relationship, "takes a list of keys")
-        keys = list(dict.fromkeys(check(other, relationship) for other in others))
+        keys = list(
+            dict.fromkeys(check(other, relationship) for other in _listed(others, relationship))
+        )
         key = self.source.check_key(id)
         live = self.source.hides_deleted(include_deleted=False)
         statement = self._by_key(self.dto, owned=owner is not None, live=live)
@@ -133,3 +132,9 @@ class Linking(Querying[D]):
         _, near = found.synchronize_pairs[0]
         _, far = found.secondary_synchronize_pairs[0]
         return found.secondary, near, far
+
+
+def _listed(keys: Iterable[object], relationship: str) -> Iterable[object]:
+    if isinstance(keys, str | bytes | Mapping) or not isinstance(keys, Iterable):
+        raise ValidationError.of(relationship, "takes a list of keys")
+    return keys

@@ -82,6 +82,7 @@ class Plan(Generic[E]):
     def __init__(
         self, model: type[Any], dto: type[E], dialect: Dialect, *, path: tuple[str, ...] = ()
     ) -> None:
+        _require_dto(dto)
         self.dto = dto
         self._config: ModelConfig = model.__model_config__
         self._validate = dto.__pydantic_validator__.validate_python
@@ -93,11 +94,13 @@ class Plan(Generic[E]):
             nested = _nested_dto(field.annotation)
             if (column := _column_of(name, field, known)) is not None:
                 columns[column] = key
-            elif nested is not None and (relationship := _relationship(model, name)) is not None:
+            elif nested is not None and (relationship := _relationship(model, name, field)):
                 below = (*path, dto.__name__)
                 branches.append(_branch(relationship, (name, key), nested, dialect, below))
             elif field.is_required() or nested is not None:
                 raise ConfigurationError(self._missing(name, is_nested=nested is not None))
+        if not columns and not branches:
+            raise ConfigurationError(f"{dto.__name__} has no field of {self._config.name}.")
         self._keys = tuple(columns.values())
         self.columns = tuple(dict.fromkeys([*columns, *(branch.local for branch in branches)]))
         self.branches = tuple(branches)
@@ -152,6 +155,13 @@ class Plan(Generic[E]):
         )
 
 
+def _require_dto(dto: object) -> None:
+    if not (isinstance(dto, type) and issubclass(dto, BaseModel)):
+        raise ConfigurationError(
+            f"Rows are read into a DTO, a pydantic model, and {dto!r} is none."
+        )
+
+
 def _aliases(field: FieldInfo) -> list[str]:
     """The plain names under which the validator takes a field."""
     alias = field.validation_alias
@@ -182,9 +192,11 @@ def _nested_dto(annotation: Any) -> tuple[type[BaseModel], bool] | None:
     return None
 
 
-def _relationship(model: type[Any], name: str) -> RelationshipProperty[Any] | None:
-    found: RelationshipProperty[Any] | None = sa.inspect(model).relationships.get(name)
-    return found
+def _relationship(
+    model: type[Any], name: str, field: FieldInfo
+) -> RelationshipProperty[Any] | None:
+    known = sa.inspect(model).relationships
+    return next((known[word] for word in (*_aliases(field), name) if word in known), None)
 
 
 def _branch(

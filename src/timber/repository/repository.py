@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from timber.database.statements import StatementCache
+from timber.models.dto_check import check_dto
 from timber.repository.bulk import Bulk
 from timber.repository.changing import Changing
 from timber.repository.feeding import Feeding
@@ -77,6 +78,7 @@ class Repository(
         self.dto = dto
         self.source = Source(model, clock or db.clock)
         self.config: ModelConfig = self.source.config
+        check_dto(self.config, dto)
         self.where = Where(self.source)
         self._rows = Rows(self.source)
         self._statements = StatementCache()
