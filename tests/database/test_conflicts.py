@@ -85,7 +85,7 @@ async def test_a_deadlock_of_real_transactions(db: AsyncDatabaseManager, observe
 
     async with asyncio.timeout(10):
         await asyncio.gather(transfer(first, second), transfer(second, first))
-    assert bodies == 3
+    assert bodies >= 3
     assert await observer.value("SELECT array_agg(amount) FROM entry") == [0, 0]
 
 

@@ -97,7 +97,7 @@ async def test_a_server_that_is_down(use: Use, closed_port: int):
     assert isinstance(error, UnavailableError)
     assert f"database 'shop' on 127.0.0.1:{closed_port}" in str(error)
     assert error.status == 503
-    assert seconds < 1
+    assert seconds < 2
 
 
 @every_use
@@ -154,11 +154,11 @@ async def test_a_server_that_says_nothing_costs_no_more_than_the_connect_timeout
     use: Use, silent_port: int
 ):
     url = f"postgresql://user:{PASSWORD}@127.0.0.1:{silent_port}/shop"
-    error, seconds = await error_of(url, use, connect_timeout=0.1, outage_attempts=1)
+    error, seconds = await error_of(url, use, connect_timeout=0.2, outage_attempts=1)
     assert isinstance(error, UnavailableError)
     assert "no answer in time" in str(error)
     assert f"'shop' on 127.0.0.1:{silent_port}" in str(error)
-    assert 0.09 < seconds < 0.5
+    assert 0.19 < seconds < 1.5
 
 
 @every_use
@@ -225,6 +225,6 @@ async def test_health_check_answers_within_the_connect_timeout(make_db: MakeDb, 
     proxy.freeze()
     started = time.monotonic()
     assert not await db.health_check()
-    assert time.monotonic() - started < 0.5
+    assert time.monotonic() - started < 0.9, "not the time of a rollback on top"
     proxy.heal()
     assert await db.health_check()

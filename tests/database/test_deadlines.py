@@ -67,7 +67,7 @@ async def test_a_frozen_server_does_not_hold_a_read_beyond_its_deadline(
     with pytest.raises(QueryTimeoutError):
         async with deadline(0.1):
             await db.fetch(SLEEP, (0.0,))
-    assert asyncio.get_running_loop().time() - started < 0.5
+    assert asyncio.get_running_loop().time() - started < 0.9
     assert_nothing_is_held(db)
     proxy.heal()
 
@@ -83,7 +83,7 @@ async def test_a_frozen_server_does_not_hold_a_unit_of_work_beyond_its_deadline(
             await insert(db, "x")
             proxy.freeze()
             await insert(db, "y")
-    assert asyncio.get_running_loop().time() - started < 0.5
+    assert asyncio.get_running_loop().time() - started < 0.9
     assert uow.outcome == outcome_of(caught.value) == "rolled_back"
     assert_nothing_is_held(db)
     proxy.heal()

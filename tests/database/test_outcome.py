@@ -289,7 +289,8 @@ async def test_a_cancelled_lone_write_finishes_first(db: AsyncDatabaseManager, o
         await blocker.start()
         await observer.connection.execute("LOCK TABLE entry")
         task = asyncio.create_task(insert(db, "x"))
-        await asyncio.sleep(0.05)
+        while not await observer.value("SELECT exists (SELECT FROM pg_locks WHERE NOT granted)"):
+            await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.sleep(0.05)
         assert not task.done()

@@ -194,10 +194,10 @@ async def test_a_statement_in_a_unit_of_work_is_never_repeated_by_itself(
 
 
 async def test_the_budget_ends_it_before_a_wait_that_would_go_beyond(make_db: MakeDb):
-    db = make_db(retry_budget=0.2, outage_wait=0.1, outage_wait_max=5, outage_attempts=50)
+    db = make_db(retry_budget=0.6, outage_wait=0.3, outage_wait_max=5, outage_attempts=50)
     started = time.monotonic()
     count, _ = await attempts(db, lambda _: db.execute(raising("57P03")))
-    assert time.monotonic() - started < 0.25
+    assert time.monotonic() - started < 0.6
     assert count == 2
 
 
@@ -207,7 +207,7 @@ async def test_a_deadline_is_a_budget_too(make_db: MakeDb):
     with pytest.raises(ServiceError):
         async with deadline(0.2):
             await db.run(lambda _: db.execute(raising("57P03")))
-    assert time.monotonic() - started < 0.4
+    assert time.monotonic() - started < 1
 
 
 async def test_the_waits_grow_and_have_a_limit(make_db: MakeDb, monkeypatch: pytest.MonkeyPatch):

@@ -150,7 +150,7 @@ async def test_the_deadline_gives_up_and_raises_inside():
         await guard.run(hang())
     assert guard.expired
     assert len(caught) == len(gave_up) == 1
-    assert 0.015 < gave_up[0] - started < 0.2
+    assert 0.015 < gave_up[0] - started < 1
 
 
 async def test_giving_up_may_end_what_is_waited_for(caplog: pytest.LogCaptureFixture):

@@ -75,27 +75,14 @@ async def test_eight_workers_share_the_rows_and_none_is_given_twice(make_db: Mak
 
 
 async def test_a_claim_passes_over_rows_that_are_locked(
-    jobs: Jobs, db: AsyncDatabaseManager
+    jobs: Jobs, db: AsyncDatabaseManager, make_db: MakeDb
 ) -> None:
     first, second = await jobs.insert_many([_job(), _job()])
+    elsewhere: Jobs = repository(make_db(), "Job", JobDTO)
     async with db.unit_of_work():
         await jobs.for_update(first)
-        other = await asyncio.create_task(_claim_elsewhere(jobs, db))
-    assert [job.id for job in other] == [second]
-
-
-async def _claim_elsewhere(jobs: Jobs, db: AsyncDatabaseManager) -> list[JobDTO]:
-    manager = AsyncDatabaseManager(db.engine.url.render_as_string(hide_password=False))
-    try:
-        return await asyncio.get_running_loop().create_task(
-            _claim(repository(manager, "Job", JobDTO, jobs.source.clock))  # type: ignore[arg-type]
-        )
-    finally:
-        await manager.dispose()
-
-
-async def _claim(jobs: Jobs) -> list[JobDTO]:
-    return await jobs.claim(limit=5, lease=MINUTE)
+        claimed = await elsewhere.claim(limit=5, lease=MINUTE)
+    assert [job.id for job in claimed] == [second]
 
 
 async def test_a_claim_that_is_rolled_back_is_none(jobs: Jobs, db: AsyncDatabaseManager) -> None:

@@ -73,11 +73,13 @@ class AsyncDatabaseManager:
         self.metadata = metadata
         self._owns_engine = engine is None
         if engine is None:
-            engine = make_engine(parse_url(url or settings.database_url), settings)
+            parsed = parse_url(url or settings.database_url)
+            self._target = name_of(parsed)
+            engine = make_engine(parsed, settings)
         else:
+            self._target = name_of(engine.url)
             engine = engine.execution_options(timber=True)
         self.engine = engine
-        self._target = name_of(engine.url)
         capacity = self._capacity()
         reserve = max(1, capacity // 10) if capacity is not None and capacity > 1 else 0
         self.moments = Moments()
