@@ -112,4 +112,5 @@ async def test_a_lone_write_that_lost_a_deadlock_is_repeated(make_db: MakeDb, ob
         await with_first
         await observer.connection.execute("COMMIT")
         await lone
-    assert sent == ["update both", "update both"]
+    assert len(sent) >= 2
+    assert set(sent) == {"update both"}
