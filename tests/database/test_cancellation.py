@@ -131,6 +131,16 @@ async def test_cancelled_while_connecting(
     record_property("counts", dict(counts))
 
 
+@pytest.mark.parametrize("timing", TIMINGS)
+async def test_cancelled_while_asking_an_idle_connection_whether_it_lives(
+    make_db: MakeDb, observer: Observer, timing: Timing, record_property: Record
+):
+    db = make_db(ping_after=1e-6)
+    for shape in (one_write, lone_insert):
+        counts = await schedules(db, observer, shape, by_cancel, timing)
+        record_property("counts", dict(counts))
+
+
 @pytest.mark.parametrize("mechanism", [*KEEPING, *DROPPING], **by_name)
 @pytest.mark.parametrize(
     "shape", [one_write, independent, orm_with_savepoints, lone_insert, lone_update, run], **by_name

@@ -209,6 +209,26 @@ async def test_what_a_callers_own_code_raises_passes_unchanged(db: AsyncDatabase
             assert caught.value is error
 
 
+async def test_what_a_caller_runs_in_the_session_passes_unchanged_too(
+    db: AsyncDatabaseManager, observer: Observer
+):
+    def fail(_: object) -> None:
+        raise error
+
+    for error in (CallerError(), OSError(5, "disk"), TimeoutError(), EOFError()):
+        async with db.unit_of_work() as uow:
+            await insert(db, type(error).__name__)
+            with pytest.raises(type(error)) as caught:
+                await uow.session.run_sync(fail)
+            assert caught.value is error
+        assert uow.outcome == "committed"
+        async with db.get_session() as session:
+            with pytest.raises(type(error)) as caught:
+                await session.run_sync(fail)
+            assert caught.value is error
+    assert await observer.count() == 4
+
+
 def test_translating_twice_changes_nothing():
     error = translate(asyncpg.UniqueViolationError("x"), "here")
     assert translate(error, "here") is error

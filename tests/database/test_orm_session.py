@@ -190,6 +190,18 @@ async def test_errors_that_leave_it_are_timbers_with_the_original_as_cause(
     assert uow.outcome == "committed"
 
 
+async def test_what_its_results_raise_leaves_the_scope_as_timbers(
+    db: AsyncDatabaseManager, observer: Observer
+):
+    with pytest.raises(UsageError, match="exactly one row") as caught:
+        async with db.session_scope() as session:
+            await insert(db, "x")
+            (await session.execute(select(Entry).where(Entry.note == "nothing"))).scalar_one()
+    assert isinstance(caught.value.__cause__, SQLAlchemyError)
+    assert outcome_of(caught.value) == "rolled_back"
+    assert await observer.count() == 0
+
+
 async def test_streams_of_it_work_and_their_errors_are_timbers(
     db: AsyncDatabaseManager, observer: Observer
 ):

@@ -81,6 +81,16 @@ async def test_a_deadline_shortens_the_wait_for_a_connection(make_db: MakeDb):
     assert_nothing_is_held(db)
 
 
+async def test_a_session_of_its_own_waits_no_longer_either(make_db: MakeDb):
+    db = make_db(pool_size=1, max_overflow=0, pool_timeout=0.05)
+    link = await db._core.connections.acquire()
+    with pytest.raises(PoolTimeoutError):
+        async with db.get_session() as session:
+            await session.execute(text("SELECT 1"))
+    db._core.connections.release(link)
+    assert_nothing_is_held(db)
+
+
 async def test_a_reserve_is_kept_for_independent_ones(make_db: MakeDb):
     db = make_db(pool_size=10, max_overflow=10)
     await db.ping()

@@ -87,10 +87,10 @@ def test_what_the_driver_is_told():
         "lock_timeout": "250",
         "idle_in_transaction_session_timeout": "7000",
     }
-    assert (
-        connect_arguments(parse_url("postgresql://u@h/d?connect_timeout=2"), settings)["timeout"]
-        == 2
-    )
+    url = parse_url("postgresql://u@h/d?connect_timeout=2&application_name=shop")
+    arguments = connect_arguments(url, settings)
+    assert arguments["timeout"] == 2
+    assert arguments["server_settings"]["application_name"] == "shop"
 
 
 def test_the_repr_of_settings_and_engine_hides_the_password():

@@ -101,6 +101,11 @@ async def test_json_that_cannot_be_stored_is_named_with_its_position(
     with pytest.raises(ValidationError) as refused:
         await BOTH[verb](invoices, batch)
     assert [problem.field for problem in refused.value.errors] == ["2.details.a.1", "4.details.a"]
+    batch = [invoice(str(n), tags=["x"], details={"n": n}) for n in range(250)]
+    batch[217]["details"] = {"a": "\0"}
+    with pytest.raises(ValidationError) as refused:
+        await BOTH[verb](invoices, batch)
+    assert [problem.field for problem in refused.value.errors] == ["217.details.a"]
     assert sent == []
 
 

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from tests.database.ledger import assert_nothing_is_held
 from tests.repository.conftest import MakeDb, repository
 from tests.repository.models import InvoiceDTO, InvoiceLine, ThingDTO, invoice
 from timber.database.manager import AsyncDatabaseManager
-from timber.errors import ConflictError, DatabaseError, UnavailableError
+from timber.database.statements import Statement
+from timber.errors import ConflictError, UnavailableError
 from timber.repository import Repository
 
 Things = Repository[ThingDTO]
@@ -173,8 +175,6 @@ async def test_a_cancelled_stream_gives_its_connection_back(
 async def test_a_stream_that_is_cancelled_while_the_server_works(
     filled: Things, db: AsyncDatabaseManager
 ) -> None:
-    import sqlalchemy as sa
-
     slow = sa.func.pg_sleep(5).cast(sa.Text) == ""
 
     async def read() -> None:
@@ -192,8 +192,6 @@ async def test_a_stream_that_is_cancelled_while_the_server_works(
 async def test_an_error_of_the_server_in_the_middle_is_timbers(
     filled: Things, db: AsyncDatabaseManager
 ) -> None:
-    import sqlalchemy as sa
-
     table = filled.source.table
     fails = 1 / (table.c.id - 500) >= sa.func.coalesce(table.c.ratio, -1)
     seen = 0
@@ -208,8 +206,6 @@ async def test_an_error_of_the_server_in_the_middle_is_timbers(
 async def test_a_lost_connection_in_the_middle_is_unavailable(
     filled: Things, db: AsyncDatabaseManager, make_db: MakeDb
 ) -> None:
-    from timber.database.statements import Statement
-
     other = make_db()
     with pytest.raises(UnavailableError):
         async with filled.stream(batch=5) as rows:
@@ -266,7 +262,3 @@ async def test_memory_does_not_grow_with_the_number_of_rows(
     assert told["rows"] == ROWS
     assert told["sum"] == ROWS * (ROWS - 1) // 2
     assert told["grown"] < 20 * 2**20, told
-
-
-def test_errors_of_streams_are_imported() -> None:
-    assert issubclass(UnavailableError, DatabaseError)

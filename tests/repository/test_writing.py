@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID, uuid4
@@ -10,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from pydantic import Field
 
-from tests.repository.conftest import Clock, MakeDb, Sent, repository
+from tests.repository.conftest import Clock, Sent
 from tests.repository.models import (
     REGISTRY,
     InvoiceDTO,
@@ -25,7 +24,6 @@ from timber.errors import (
     ConflictError,
     NotFoundError,
     StaleDataError,
-    UsageError,
     ValidationError,
 )
 from timber.repository import Repository
@@ -163,61 +161,6 @@ async def test_a_missing_row_is_not_found(invoices: Invoices) -> None:
             await call
 
 
-# Versions
-
-
-async def test_each_change_counts_the_version_up(invoices: Invoices) -> None:
-    row = await invoices.insert(invoice())
-    await invoices.update(row.id, {"note": "1"}, expected_version=1)
-    await invoices.update_where({"note": "2"}, id=row.id)
-    await invoices.upsert({**invoice(), "id": row.id})
-    await invoices.delete(row.id)
-    await invoices.restore(row.id)
-    await invoices.delete_where(id=row.id)
-    assert (await invoices.restore(row.id)).version == 8
-
-
-async def test_a_change_from_an_old_version_is_refused(invoices: Invoices) -> None:
-    row = await invoices.insert(invoice())
-    await invoices.update(row.id, {"note": "first"}, expected_version=1)
-    with pytest.raises(StaleDataError, match=r"version 1 .*version 2") as refused:
-        await invoices.update(row.id, {"note": "second"}, expected_version=1)
-    assert (refused.value.expected, refused.value.actual) == (1, 2)
-    assert refused.value.model == "Invoice"
-    assert (await invoices.get(row.id)).note == "first"
-
-
-async def test_of_two_changes_from_one_version_exactly_one_is_refused(
-    invoices: Invoices,
-) -> None:
-    for number in range(10):
-        row = await invoices.insert(invoice(str(number)))
-        results = await asyncio.gather(
-            *(invoices.update(row.id, {"note": str(n)}, expected_version=1) for n in range(5)),
-            return_exceptions=True,
-        )
-        changed = [result for result in results if isinstance(result, InvoiceDTO)]
-        refused = [result for result in results if isinstance(result, StaleDataError)]
-        assert (len(changed), len(refused)) == (1, 4)
-        assert await invoices.get(row.id) == changed[0]
-
-
-@pytest.mark.parametrize("version", [0, -1, "1", 1.0, True, b"1"])
-async def test_a_version_that_is_none_is_refused_before_any_sql(
-    invoices: Invoices, sent: Sent, version: Any
-) -> None:
-    for changes in ({"note": "x"}, {}):
-        with pytest.raises(ValidationError) as refused:
-            await invoices.update(uuid4(), changes, expected_version=version)
-        assert refused.value.errors[0].field == "expected_version"
-    assert sent == []
-
-
-async def test_a_model_without_versions_holds_none(signed: Repository[SignedDTO]) -> None:
-    with pytest.raises(UsageError, match="no Version"):
-        await signed.update(uuid4(), {"note": "x"}, expected_version=1)
-
-
 @pytest.mark.parametrize(
     "name", ["id", "version", "version_token", "nope", "shout", "search_vector", "__class__"]
 )
@@ -246,74 +189,6 @@ async def test_what_postgresql_generates_cannot_be_stored(
         await tickets.insert({"title": "a", "shout": "B"})
     with pytest.raises(ValidationError, match="search_vector"):
         await articles.insert({"user_id": "a", "title": "a", "search_vector": "b"})
-    assert sent == []
-
-
-# Merging JSON
-
-
-async def test_a_merge_keeps_the_other_keys(invoices: Invoices) -> None:
-    row = await invoices.insert(invoice(details={"a": 1, "b": {"c": 2, "d": 3}}))
-    merged = await invoices.update(
-        row.id, {"details": {"b": {"c": 4}, "e": None}, "note": "x"}, merge=["details"]
-    )
-    assert merged.details == {"a": 1, "b": {"c": 4}, "e": None}
-    assert merged.note == "x"
-    replaced = await invoices.update(row.id, {"details": {"f": 1}})
-    assert replaced.details == {"f": 1}
-    merged = await invoices.update(row.id, {"details": {}}, merge="details")
-    assert merged.details == {"f": 1}
-
-
-@pytest.mark.parametrize("stored", [None, [1, 2], "text", 5, True])
-async def test_a_merge_into_what_is_no_object_replaces_it(invoices: Invoices, stored: Any) -> None:
-    row = await invoices.insert(invoice(details=stored))
-    merged = await invoices.update(row.id, {"details": {"a": 1}}, merge=("details",))
-    assert merged.details == {"a": 1}
-
-
-async def test_fifty_merges_at_once_lose_nothing(make_db: MakeDb) -> None:
-    invoices: Invoices = repository(make_db(pool_size=10, max_overflow=0), "Invoice", InvoiceDTO)
-    row = await invoices.insert(invoice(details={"start": True}))
-    await asyncio.gather(
-        *(
-            invoices.update(row.id, {"details": {f"key {n}": n}}, merge=["details"])
-            for n in range(50)
-        )
-    )
-    found = await invoices.get(row.id)
-    assert found.details == {"start": True} | {f"key {n}": n for n in range(50)}
-    assert found.version == 51
-
-
-@pytest.mark.parametrize(
-    ("changes", "merge", "field"),
-    [
-        ({"details": {"a": 1}}, ["nope"], "nope"),
-        ({"note": "x"}, ["note"], "note"),
-        ({"note": "x"}, ["details"], "details"),
-        ({"details": [1]}, ["details"], "details"),
-        ({"details": None}, ["details"], "details"),
-        ({"details": "x"}, "details", "details"),
-        ({"details": {}}, 5, "merge"),
-        ({"details": {}}, {"details": True}, "merge"),
-        ({"details": {}}, [5], "5"),
-    ],
-)
-async def test_a_merge_of_what_cannot_be_merged_is_refused_before_any_sql(
-    invoices: Invoices, sent: Sent, changes: Any, merge: Any, field: str
-) -> None:
-    with pytest.raises(ValidationError) as refused:
-        await invoices.update(uuid4(), changes, merge=merge)
-    assert refused.value.errors[0].field == field
-    assert sent == []
-
-
-async def test_json_that_is_kept_as_text_is_not_merged(
-    db: AsyncDatabaseManager, sent: Sent
-) -> None:
-    with pytest.raises(ValidationError, match=r"text_data.*JSONB"):
-        await repository(db, "Thing").update(1, {"text_data": {}}, merge=["text_data"])
     assert sent == []
 
 

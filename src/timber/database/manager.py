@@ -23,6 +23,7 @@ from timber.database.moments import Moments
 from timber.database.monitoring import Monitor, Plan, PoolStatus, pool_status
 from timber.database.retry import retrying
 from timber.database.schema_lock import schema_transaction
+from timber.database.sessions import OwnSession
 from timber.database.statements import Statement, compile_statement
 from timber.database.streams import stream_alone, stream_inside
 from timber.database.unit_of_work import UnitOfWork, current_unit_of_work
@@ -188,7 +189,7 @@ class AsyncDatabaseManager:
 
     def get_session(self) -> AsyncSession:
         """An ORM session of its own, for code that begins and commits by itself; `async with` closes it."""
-        session = AsyncSession(self.engine, expire_on_commit=False)
+        session = OwnSession(self.engine, self._target)
         for made in self.moments.session_made:
             made(session)
         return session

@@ -11,10 +11,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session, SessionTransaction
 from sqlalchemy.util import await_only, greenlet_spawn
 
+from timber.database.errors import FOREIGN, translate
 from timber.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable
+
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
     from timber.database.transaction import Transaction
 
@@ -28,28 +31,6 @@ class _BoundSession(Session):
     def get_bind(self, *_args: Any, **_options: Any) -> Connection:
         bound: Connection = await_only(self.info[TRANSACTION]())
         return bound
-
-
-def _guarded(name: str) -> Any:
-    """A method of AsyncSession that only the owner may call, and whose errors are Timber's."""
-    method: Callable[..., Awaitable[Any]] = getattr(AsyncSession, name)
-
-    @wraps(method)
-    async def call(self: UnitOfWorkSession, *args: Any, **options: Any) -> Any:
-        transaction = self._timber
-        transaction.check_usable()
-        try:
-            return await method(self, *args, **options)
-        except BaseException as error:
-            failed = transaction.failed(error)
-            if not self.sync_session.is_active:
-                # A flush failed half-way: SQLAlchemy has rolled back to its innermost SAVEPOINT, or to the beginning.
-                transaction.levels[-1].doom = failed
-            if failed is error:
-                raise
-            raise failed from error
-
-    return call
 
 
 class UnitOfWorkSession(AsyncSession):
@@ -120,15 +101,6 @@ class UnitOfWorkSession(AsyncSession):
         self._timber.check_owner()
         super().add_all(instances)
 
-    if not TYPE_CHECKING:  # their signatures are AsyncSession's own
-        execute, scalar, scalars = _guarded("execute"), _guarded("scalar"), _guarded("scalars")
-        stream, stream_scalars = _guarded("stream"), _guarded("stream_scalars")
-        get, get_one, refresh = _guarded("get"), _guarded("get_one"), _guarded("refresh")
-        delete, delete_all = _guarded("delete"), _guarded("delete_all")
-        merge, merge_all = _guarded("merge"), _guarded("merge_all")
-        flush, run_sync = _guarded("flush"), _guarded("run_sync")
-        connection = _guarded("connection")
-
     def _refuse(self, *_args: Any, **_options: Any) -> NoReturn:
         raise UsageError(
             "The unit of work begins, commits and rolls back for its session: leave its `async with` block to commit, raise "
@@ -137,3 +109,60 @@ class UnitOfWorkSession(AsyncSession):
 
     commit = rollback = close = begin = begin_nested = reset = invalidate = _refuse
     __aenter__ = __aexit__ = _refuse
+
+
+class OwnSession(AsyncSession):
+    """An ORM session that begins and commits by itself, and whose errors are Timber's."""
+
+    def __init__(self, engine: AsyncEngine, target: str) -> None:
+        self._target = target
+        super().__init__(engine, expire_on_commit=False)
+
+
+def _of_unit(name: str) -> Any:
+    method: Callable[..., Awaitable[Any]] = getattr(AsyncSession, name)
+
+    @wraps(method)
+    async def call(self: UnitOfWorkSession, *args: Any, **options: Any) -> Any:
+        transaction = self._timber
+        transaction.check_usable()
+        try:
+            return await method(self, *args, **options)
+        except BaseException as error:
+            # The connection's own trouble has been translated by the engine's event: this is of the caller's code.
+            own = isinstance(error, OSError | EOFError)
+            failed = error if own else transaction.failed(error)
+            if not self.sync_session.is_active:
+                # A flush failed half-way: SQLAlchemy has rolled back to its innermost SAVEPOINT, or to the beginning.
+                transaction.levels[-1].doom = failed
+            if failed is error:
+                raise
+            raise failed from error
+
+    return call
+
+
+def _of_its_own(name: str) -> Any:
+    method: Callable[..., Awaitable[Any]] = getattr(AsyncSession, name)
+
+    @wraps(method)
+    async def call(self: OwnSession, *args: Any, **options: Any) -> Any:
+        try:
+            return await method(self, *args, **options)
+        except FOREIGN as error:
+            if name == "run_sync" and isinstance(error, OSError | EOFError):
+                raise  # of the caller's code
+            raise translate(error, self._target) from error
+
+    return call
+
+
+# Wrapped from outside, so that they keep the types they have in SQLAlchemy.
+_SPEAKING = (
+    *("execute", "scalar", "scalars", "stream", "stream_scalars", "get", "get_one", "refresh"),
+    *("delete", "delete_all", "merge", "merge_all", "flush", "run_sync", "connection"),
+)
+for _name in _SPEAKING:
+    setattr(UnitOfWorkSession, _name, _of_unit(_name))
+for _name in (*_SPEAKING, "commit", "rollback", "close"):
+    setattr(OwnSession, _name, _of_its_own(_name))

@@ -42,13 +42,17 @@ class Bulk(Proving[D]):
             return [record[key] for record in await self._insert_returning(rows, (key,))]
         keys = [row[key] for row in rows]
         groups = self._by_columns(rows)
-        if len(groups) == 1:
-            await self._copy(*groups[0])
-        elif groups:
-            records = [self._records(group, names) for names, group in groups]
+        try:
+            parts = [(names, self._records(group, names)) for names, group in groups]
+        except ValidationError as error:
+            raise self._rows.name_json_problems(rows, error) from None
+        table = self.source.table.name
+        if len(parts) == 1:
+            await self.db.copy(table, *parts[0], check=self._proof_of_inserts(rows))
+        elif parts:
             async with self.db.join_or_begin():
-                for (names, _), part in zip(groups, records, strict=True):
-                    await self.db.copy(self.source.table.name, names, part)
+                for names, records in parts:
+                    await self.db.copy(table, names, records)
         return keys
 
     async def insert_many_returning(self, items: Iterable[object]) -> list[D]:
@@ -66,29 +70,18 @@ class Bulk(Proving[D]):
 
     def _can_be_copied(self, rows: Sequence[Row]) -> bool:
         """Keys that PostgreSQL makes have to be asked for, and the driver has no COPY for vectors."""
-        key, columns = self.source.key, self.source.columns
-        if any(columns[name].type.kind == "Vector" for name in rows[0]):
+        key = self.source.key
+        if any(column.type.kind == "Vector" for column in self.source.columns.values()):
             return False
         return key in rows[0] if self._rows.uniform else all(key in row for row in rows)
 
-    async def _copy(self, names: tuple[str, ...], rows: Sequence[Row]) -> None:
-        await self.db.copy(
-            self.source.table.name,
-            names,
-            self._records(rows, names),
-            check=self._proof_of_inserts(rows),
-        )
-
     def _records(self, rows: Sequence[Row], names: tuple[str, ...]) -> list[tuple[Any, ...]]:
         """Rows as COPY takes them, with JSON as text; the rows themselves are of no more use."""
-        try:
-            for name in self._rows.json_columns:
-                if name in names:
-                    for row in rows:
-                        if row[name] is not None:
-                            row[name] = encode_json(row[name])
-        except ValidationError as error:
-            raise self._rows.name_json_problems(rows, error) from None
+        for name in self._rows.json_columns:
+            if name in names:
+                for row in rows:
+                    if row[name] is not None:
+                        row[name] = encode_json(row[name])
         if len(names) == 1:
             return [(row[names[0]],) for row in rows]
         return list(map(itemgetter(*names), rows))
@@ -105,7 +98,10 @@ class Bulk(Proving[D]):
             for size in [self._rows_at_once(names, len(group))]
             for start in range(0, len(group), size)
         ]
-        bound = [self._bound(names, part, wanted) for names, part in parts]
+        try:
+            bound = [self._bound(names, part, wanted) for names, part in parts]
+        except ValidationError as error:
+            raise self._rows.name_json_problems(rows, error) from None
         if len(parts) == 1:
             statement, args = bound[0]
             check = None
@@ -150,10 +146,7 @@ class Bulk(Proving[D]):
         else:
             statement = self._inserting_arrays(names, wanted)
             values = {name: [row[name] for row in rows] for name in names}
-        try:
-            return statement, statement.bind(values)
-        except ValidationError as error:
-            raise self._rows.name_json_problems(rows, error) from None
+        return statement, statement.bind(values)
 
     def _inserting_arrays(self, names: tuple[str, ...], wanted: tuple[str, ...]) -> Statement:
         def build() -> Statement:

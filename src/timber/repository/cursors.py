@@ -171,7 +171,7 @@ def beyond(
     return sa.or_(*alternatives)
 
 
-def _past(left: Any, right: Any, falling: bool, inclusive: bool) -> Any:  # noqa: FBT001
+def _past(left: Any, right: Any, falling: bool, inclusive: bool) -> Any:  # noqa: FBT001  # one of four signs
     if inclusive:
         return left <= right if falling else left >= right
     return left < right if falling else left > right
