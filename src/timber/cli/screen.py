@@ -143,9 +143,10 @@ class Screen:
         grid = Table.grid(padding=(0, 1), expand=False)
         grid.width = self._width
         grid.add_column(width=1)
-        grid.add_column(width=_TITLE)
-        grid.add_column(ratio=1)
-        grid.add_column(width=9, justify="right")
+        # Folded, not cut: an ellipsis is more than some terminals know.
+        grid.add_column(width=_TITLE, overflow="fold")
+        grid.add_column(ratio=1, overflow="fold")
+        grid.add_column(width=9, justify="right", overflow="fold")
         mark = (
             Text(self._done, style="bold green") if done else Text(self._failed, style="bold red")
         )
