@@ -32,7 +32,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """Two type checkers on the package and on what its users will write."""
     run(session, "mypy")
-    run(session, "basedpyright")
+    run(session, "basedpyright", "--pythonpath", str(ENVIRONMENT / "bin" / "python"))
 
 
 @nox.session
