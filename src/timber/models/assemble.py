@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from timber.models.column_types import SEARCH_VECTOR, ColumnType, nearest
 from timber.models.columns import ColumnConfig, ColumnDefault
 from timber.models.config import FeaturesConfig, IndexColumn, IndexConfig, ModelConfig
 from timber.models.feed_ddl import TRANSACTION_ID
+from timber.models.stored import blind_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
     from timber.errors import ConfigurationError
     from timber.models.loader import Declarations, Declared
     from timber.models.mixins import Mixin
+
+
+class Shaper(Protocol):
+    """A feature of the application's own, as far as models know it."""
+
+    @property
+    def name(self) -> str:
+        """What models declare it as."""
+
+    def on_model(self, config: ModelConfig) -> Iterable[ColumnConfig]:
+        """Hidden columns that a model which declares it gets."""
+
 
 _KEY = ColumnConfig(
     name="id",
@@ -88,9 +101,13 @@ class Assembly:
 
 
 def assemble(
-    found: Declarations, mixins: Iterable[Mixin], *, search_language: str = "simple"
+    found: Declarations,
+    mixins: Iterable[Mixin],
+    shapers: Iterable[Shaper] = (),
+    *,
+    search_language: str = "simple",
 ) -> Assembly:
-    """Put mixins and extensions into the models they belong to."""
+    """Put mixins and extensions into the models they belong to, and the columns that their features need."""
     assembly = Assembly()
     known_mixins = {mixin.name: mixin for mixin in mixins}
     extensions = [declared for declared in found.models if declared.config.extends is not None]
@@ -99,8 +116,10 @@ def assemble(
             _begin(assembly, declared)
     for declared, base in _with_bases(assembly, extensions, found.broken):
         _add(assembly, base, declared, known_mixins)
+    known_shapers = {shaper.name: shaper for shaper in shapers}
     for model in assembly.models.values():
         _complete(assembly, model, search_language)
+        _shape(assembly, model, known_shapers)
     return assembly
 
 
@@ -181,10 +200,15 @@ def _add(
             model.places[part, len(items)] = Place(declared, (part, position))
             items.append(item)
     for feature in config.features.declared:
-        place = Place(declared, ("features", feature))
-        if getattr(model.features, feature) is not None:
+        custom = feature in config.features.custom
+        place = Place(declared, ("features", *(["custom"] if custom else []), feature))
+        if feature in model.features.declared:
             message = f"{model.name} declares {feature} already"
             assembly.errors.append(place.error(message))
+        elif custom:
+            model.places["features", feature] = place
+            both = {**model.features.custom, feature: config.features.custom[feature]}
+            model.features = model.features.model_copy(update={"custom": both})
         else:
             model.places["features", feature] = place
             wanted = getattr(config.features, feature)
@@ -260,6 +284,9 @@ def _complete(assembly: Assembly, model: Assembled, search_language: str) -> Non
         column = ColumnConfig(name=search.column, type=ColumnType(SEARCH_VECTOR), hidden=True)
         index = IndexConfig(columns=(IndexColumn(name=search.column),), method="gin")
         _add_hidden(assembly, model, "search", column, index)
+    if model.features.encryption is not None:
+        for column, index in blind_columns(model.features.encryption, model.columns):
+            _add_hidden(assembly, model, "encryption", column, index)
     feed = model.features.feed
     by = None if feed is None else feed.by or model.owner
     if feed is not None and by is not None:
@@ -276,14 +303,32 @@ def _complete(assembly: Assembly, model: Assembled, search_language: str) -> Non
         _add_hidden(assembly, model, "feed", column, IndexConfig(columns=columns))
 
 
+def _shape(assembly: Assembly, model: Assembled, shapers: Mapping[str, Shaper]) -> None:
+    """Add the columns that features of the application's own need, and find those that nobody brings along."""
+    for name in model.features.custom:
+        shaper = shapers.get(name)
+        if shaper is None:
+            place = model.place("features", name)
+            message = f"nobody provides the feature {name!r}{nearest(name, shapers)}: name its provider in the setting `features`"
+            assembly.errors.append(place.error(message))
+            continue
+        for column in shaper.on_model(model.finished()):
+            _add_hidden(assembly, model, name, column.model_copy(update={"hidden": True}), None)
+
+
 def _add_hidden(
-    assembly: Assembly, model: Assembled, feature: str, column: ColumnConfig, index: IndexConfig
+    assembly: Assembly,
+    model: Assembled,
+    feature: str,
+    column: ColumnConfig,
+    index: IndexConfig | None,
 ) -> None:
     """The column that a feature needs; a mapped class must have brought it along."""
     place = model.place("features", feature)
     if model.declared.mapped is None:
         _add_column(assembly, model, column, place)
-        model.indexes.append(index)
+        if index is not None:
+            model.indexes.append(index)
         return
     theirs = model.columns.get(column.name)
     if theirs is None or theirs.type != column.type:

@@ -14,6 +14,7 @@ from timber.models.column_types import SEARCH_VECTOR
 from timber.models.feed_ddl import feed_function, feed_trigger
 from timber.models.relations import association_columns
 from timber.models.search_ddl import SQLFunction, search_expression, search_function
+from timber.models.stored import is_encrypted, stored_type
 from timber.models.types import Vector, sqlalchemy_type
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def build_table(
     columns = [_column(config, column, function, columns_of) for column in config.columns]
     table = sa.Table(config.table, metadata, *columns, comment=config.comment)
     for column in config.columns:
-        _column_rules(table, column)
+        _column_rules(table, column, plain=not is_encrypted(config, column.name))
     for constraint in config.constraints:
         table.append_constraint(_constraint(constraint))
     for index in config.indexes:
@@ -98,7 +99,7 @@ def _column(
         extra.append(sa.Identity(always=False))
     return sa.Column(
         column.name,
-        sqlalchemy_type(column.type),
+        sqlalchemy_type(stored_type(config, column)),
         *extra,
         primary_key=column.primary_key,
         nullable=column.nullable,
@@ -118,11 +119,11 @@ def _action(action: str) -> str | None:
     return None if action == "no_action" else action.replace("_", " ").upper()
 
 
-def _column_rules(table: sa.Table, column: ColumnConfig) -> None:
+def _column_rules(table: sa.Table, column: ColumnConfig, *, plain: bool) -> None:
     if column.check is not None:
         table.append_constraint(sa.CheckConstraint(_sql(column.check), name=column.name))
     labels = column.type.item.labels if column.type.item else column.type.labels
-    if labels:
+    if labels and plain:
         name = f'"{column.name}"'
         quoted = ", ".join("'" + label.replace("'", "''") + "'" for label in labels)
         condition = (

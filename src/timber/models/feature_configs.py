@@ -1,5 +1,5 @@
 """What a model may ask for beyond its columns: search, encryption, validation, audit, embedding, cache, personal data,
-feeds.
+feeds, and features of an application's own.
 
 Each part is a contract with the feature of that name; a model that declares one nobody provides does not start.
 """
@@ -188,8 +188,11 @@ class FeaturesConfig(Declaration):
         BeforeValidator(_switched_on, json_schema_input_type=Literal[True] | FeedConfig | None),
     ] = None
     """New rows told to whoever subscribes."""
+    custom: dict[str, dict[str, Any] | Literal[True]] = Field(default_factory=dict)
+    """Features that the application brings along, by their names, each with its own settings."""
 
     @property
     def declared(self) -> tuple[str, ...]:
-        """The names of the features that are declared."""
-        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+        """The names of the features that are declared, custom ones too."""
+        names = (name for name in type(self).model_fields if name != "custom")
+        return (*(name for name in names if getattr(self, name) is not None), *self.custom)

@@ -21,6 +21,7 @@ from timber.models.factory import (
 )
 from timber.models.feed_ddl import SQLTrigger, feed_function, feed_trigger
 from timber.models.fingerprint import fingerprint, written_for
+from timber.models.library_tables import add_library_tables
 from timber.models.loader import Declarations, Declared, files_in, load_files, raise_together
 from timber.models.mapped import declared_class
 from timber.models.mapping import build_class, map_classes, table_of
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from timber.dto import DTO, InputDTO
+    from timber.models.assemble import Shaper
     from timber.models.config import ModelConfig
 
 
@@ -53,6 +55,7 @@ class ModelRegistry:
         models: configurations built in Python.
         classes: mapped classes of a declarative base.
         mixins: groups of columns beside the built-in ones.
+        features: providers of features of the application's own, which may add hidden columns.
         built_in: whether the models of the built-in services are there too.
         search_language: the text search configuration of models that name none.
 
@@ -73,6 +76,7 @@ class ModelRegistry:
         models: Iterable[ModelConfig] = (),
         classes: Iterable[type[Any]] = (),
         mixins: Iterable[Mixin] = (),
+        features: Iterable[Shaper] = (),
         built_in: bool = True,
         search_language: str = "simple",
     ) -> None:
@@ -81,7 +85,7 @@ class ModelRegistry:
         for cls in classes:
             _declare_class(found, cls)
         every_mixin = _mixins(found, mixins)
-        assembly = assemble(found, every_mixin, search_language=search_language)
+        assembly = assemble(found, every_mixin, features, search_language=search_language)
         raise_together([*found.errors, *assembly.errors, *check_references(assembly, found)])
         self._configs = {name: model.finished() for name, model in assembly.models.items()}
         self._names = ModelNames(self._configs, assembly.aliases)
@@ -92,6 +96,7 @@ class ModelRegistry:
         self._own = [name for name, m in assembly.models.items() if m.declared.mapped is None]
         self.metadata = new_metadata()
         self._build({name: model.declared.mapped for name, model in assembly.models.items()})
+        add_library_tables(self.metadata, self._configs.values())
 
     def _relations_of(self, name: str) -> dict[str, Relation]:
         config = self._configs[name]
