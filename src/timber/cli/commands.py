@@ -9,15 +9,17 @@ from typing import Annotated
 import typer
 
 from timber.cli import migrate
+from timber.cli.answers import Commands, Json
 from timber.cli.schema import schema
 
 app = typer.Typer(
     name="timber",
+    cls=Commands,
     help="Async persistence for Python services on PostgreSQL.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # its boxes cost more time than everything else --help does
 )
 
 
@@ -45,7 +47,7 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001  # typer calls it
 
 @app.callback()
 def timber(
-    show_version: Annotated[  # noqa: FBT002  # an option by name
+    show_version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
@@ -63,11 +65,10 @@ def demo(
             show_default=False,
         ),
     ] = "embedded",
-    keep: Annotated[  # noqa: FBT002  # an option by name
-        bool, typer.Option("--keep", help="Leave the rows there to look at.")
-    ] = False,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the rows there to look at.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Watch services persist ten years of stock prices in a real PostgreSQL."""
-    from timber.cli.demo import run_demo  # noqa: PLC0415  # --help does without
+    from timber.cli.demo import run_demo
 
-    raise typer.Exit(run_demo(database_url, keep=keep))
+    raise typer.Exit(run_demo(database_url, keep=keep, as_json=as_json))

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
+from rich.console import Console
 from sqlalchemy import text
 
 from timber.app import EMBEDDED, Timber
+from timber.cli.answers import FOUND, answer
 from timber.cli.checks import CheckFailedError
 from timber.cli.demo_steps import Demo
 from timber.cli.demo_stocks import MODELS
@@ -15,9 +17,18 @@ from timber.cli.screen import Screen
 from timber.errors import ServiceError
 
 
-def run_demo(database_url: str, *, keep: bool, screen: Screen | None = None) -> int:
+def run_demo(
+    database_url: str, *, keep: bool, screen: Screen | None = None, as_json: bool = False
+) -> int:
     """Run every step; 0 if each found what it should, else 1."""
-    screen = screen or Screen()
+    screen = screen or Screen(Console(quiet=True) if as_json else None)
+    code = _show(database_url, screen, keep=keep)
+    if as_json:
+        answer({"steps": screen.steps, "problem": screen.trouble}, as_json=True)
+    return code
+
+
+def _show(database_url: str, screen: Screen, *, keep: bool) -> int:
     screen.title(
         "Timber demo",
         "Ten years of stock prices, through services, into a real PostgreSQL.\n"
@@ -27,10 +38,10 @@ def run_demo(database_url: str, *, keep: bool, screen: Screen | None = None) -> 
         asyncio.run(_run(database_url, screen, keep=keep))
     except CheckFailedError as failed:
         screen.problem("A step did not find what it should", str(failed))
-        return 1
+        return FOUND
     except ServiceError as error:
         screen.problem(type(error).__name__, error.message)
-        return 1
+        return FOUND
     screen.end("Every step found what it should" + ("." if keep else "; its rows are gone again."))
     return 0
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from timber.errors import ConfigurationError, ServiceError
-
-if TYPE_CHECKING:
-    from timber.settings import SettingsKeywords, TimberSettings
+from timber.cli.answers import FOUND, Json, answer
+from timber.cli.options import DatabaseURL, Models, settings_of
+from timber.errors import ConfigurationError
 
 app = typer.Typer(
     help="Change the schema of a database step by step, forth and back.", no_args_is_help=True
@@ -22,17 +19,6 @@ app = typer.Typer(
 
 Directory = Annotated[
     Path, typer.Option("--directory", "-d", help="Where the migrations are.", file_okay=False)
-]
-DatabaseURL = Annotated[
-    str | None,
-    typer.Option(help="The database, instead of TIMBER_DATABASE_URL.", show_default=False),
-]
-Models = Annotated[
-    list[Path] | None,
-    typer.Option(
-        help="A folder with YAML models, instead of TIMBER_MODEL_CONFIG_DIRS; may be given again.",
-        show_default=False,
-    ),
 ]
 LockTimeout = Annotated[
     float, typer.Option(help="Seconds that a statement waits for a lock.", min=0.001)
@@ -44,11 +30,10 @@ _DIRECTORY = Path("migrations")
 
 
 @app.command()
-def init(directory: Directory = _DIRECTORY) -> None:
+def init(directory: Directory = _DIRECTORY, as_json: Json = False) -> None:
     """Write the files that migrations begin with."""
-    with _migrations() as commands:
-        for path in commands.init(directory):
-            typer.echo(f"wrote {path}")
+    written = _commands().init(directory)
+    answer({"wrote": written}, (f"wrote {path}" for path in written), as_json=as_json)
 
 
 @app.command()
@@ -57,49 +42,56 @@ def new(
     directory: Directory = _DIRECTORY,
     database_url: DatabaseURL = None,
     models: Models = None,
-    empty: Annotated[  # noqa: FBT002  # an option by name
-        bool, typer.Option("--empty", help="Write one to be filled by hand.")
-    ] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Write one to be filled by hand.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Write a migration from the differences between the models and the database."""
-    with _migrations() as commands:
-        settings = _settings(database_url, models)
-        files = commands.new(directory, message=message, settings=settings, empty=empty)
-        if not files:
-            typer.echo("Nothing has changed: no migration was written (--empty writes one).")
-        for file in files:
-            typer.echo(f"wrote {file.path}")
-            for lost in file.loses:
-                typer.echo(f"  it destroys data: {lost}", err=True)
-        if files:
-            typer.echo("Read before you run it: what it does is your decision.")
+    settings = settings_of(database_url, models)
+    files = _commands().new(directory, message=message, settings=settings, empty=empty)
+    data = {"wrote": [{"path": file.path, "destroys": file.loses} for file in files]}
+    answer(data, as_json=as_json)
+    if as_json:
+        return
+    if not files:
+        typer.echo("Nothing has changed: no migration was written (--empty writes one).")
+    for file in files:
+        typer.echo(f"wrote {file.path}")
+        for lost in file.loses:
+            typer.echo(f"  it destroys data: {lost}", err=True)
+    if files:
+        typer.echo("Read before you run it: what it does is your decision.")
 
 
 @app.command()
-def up(  # noqa: PLR0917  # a command's options
+def up(
     revision: Annotated[str, typer.Argument(help="The last one to apply.")] = "head",
     directory: Directory = _DIRECTORY,
     database_url: DatabaseURL = None,
     models: Models = None,
     lock_timeout: LockTimeout = 5.0,
     attempts: Attempts = 10,
+    as_json: Json = False,
 ) -> None:
     """Apply the migrations that the database has not seen yet."""
-    with _migrations() as commands:
-        patience = commands.Patience(lock_timeout, attempts)
-        settings = _settings(database_url, models)
-        applied = commands.up(directory, revision, settings=settings, patience=patience)
-        if applied.stamped is not None:
-            typer.echo(f"The tables are what the models want: marked as {applied.stamped}.")
-        elif not applied.revisions:
-            who = "Another process has done it." if applied.waited else "Nothing to do."
-            typer.echo(who)
-        for done in applied.revisions:
-            typer.echo(f"applied {done}")
+    commands = _commands()
+    patience = commands.Patience(lock_timeout, attempts)
+    settings = settings_of(database_url, models)
+    applied = commands.up(directory, revision, settings=settings, patience=patience)
+    lines = [f"applied {done}" for done in applied.revisions]
+    if applied.stamped is not None:
+        lines.insert(0, f"The tables are what the models want: marked as {applied.stamped}.")
+    elif not applied.revisions:
+        lines = ["Another process has done it." if applied.waited else "Nothing to do."]
+    data = {
+        "applied": applied.revisions,
+        "stamped": applied.stamped,
+        "waited_for_another_process": applied.waited,
+    }
+    answer(data, lines, as_json=as_json)
 
 
 @app.command()
-def down(  # noqa: PLR0917  # a command's options
+def down(
     revision: Annotated[
         str, typer.Argument(help="The last one to keep; `base` takes back all.", show_default="one")
     ] = "-1",
@@ -108,29 +100,30 @@ def down(  # noqa: PLR0917  # a command's options
     models: Models = None,
     lock_timeout: LockTimeout = 5.0,
     attempts: Attempts = 10,
+    as_json: Json = False,
 ) -> None:
     """Take back the last migration, or those after another one."""
-    with _migrations() as commands:
-        patience = commands.Patience(lock_timeout, attempts)
-        settings = _settings(database_url, models)
-        undone = commands.down(directory, revision, settings=settings, patience=patience)
-        for revision_undone in undone.revisions:
-            typer.echo(f"took back {revision_undone}")
-        if not undone.revisions:
-            typer.echo("Nothing to do.")
+    commands = _commands()
+    patience = commands.Patience(lock_timeout, attempts)
+    settings = settings_of(database_url, models)
+    undone = commands.down(directory, revision, settings=settings, patience=patience)
+    lines = [f"took back {taken}" for taken in undone.revisions] or ["Nothing to do."]
+    answer({"took_back": undone.revisions}, lines, as_json=as_json)
 
 
 @app.command()
 def check(
-    directory: Directory = _DIRECTORY, database_url: DatabaseURL = None, models: Models = None
+    directory: Directory = _DIRECTORY,
+    database_url: DatabaseURL = None,
+    models: Models = None,
+    as_json: Json = False,
 ) -> None:
     """Say what in the database is not as the models want it; the exit code is 1 if anything is."""
-    with _migrations() as commands:
-        differences = commands.check(directory, settings=_settings(database_url, models))
-    for difference in differences:
-        typer.echo(difference)
+    settings = settings_of(database_url, models)
+    differences = _commands().check(directory, settings=settings)
+    answer({"differences": list(map(str, differences))}, differences, as_json=as_json)
     if differences:
-        raise typer.Exit(1)
+        raise typer.Exit(FOUND)
 
 
 @app.command()
@@ -140,30 +133,19 @@ def sql(
     ] = "head",
     directory: Directory = _DIRECTORY,
     lock_timeout: LockTimeout = 5.0,
+    as_json: Json = False,
 ) -> None:
     """Print the migrations as an SQL script, without a database."""
-    with _migrations() as commands:
-        typer.echo(commands.sql(directory, revisions, lock_timeout=lock_timeout), nl=False)
-
-
-def _settings(database_url: str | None, models: list[Path] | None) -> TimberSettings:
-    from timber.settings import make_settings  # noqa: PLC0415  # --help does without
-
-    keywords: SettingsKeywords = {"model_config_dirs": tuple(models)} if models else {}
-    return make_settings(database_url, None, keywords)
-
-
-@contextmanager
-def _migrations() -> Generator[ModuleType]:
-    """The functions behind the commands; an error leaves as its message and the exit code 2."""
-    try:
-        yield _commands()
-    except ServiceError as error:
-        typer.echo(f"timber: {error}", err=True)
-        raise typer.Exit(2) from error
+    script: str = _commands().sql(directory, revisions, lock_timeout=lock_timeout)
+    answer({"sql": script}, [script.removesuffix("\n")], as_json=as_json)
 
 
 def _commands() -> ModuleType:
+    """The functions behind the commands.
+
+    Raises:
+        ConfigurationError: alembic is not installed.
+    """
     try:
         return import_module("timber.database.migrations.commands")
     except ModuleNotFoundError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from timber.errors import ConfigurationError, ServiceError
-
-if TYPE_CHECKING:
-    from timber.settings import SettingsKeywords
+from timber.cli.answers import Json, answer
+from timber.cli.options import settings_of
+from timber.errors import ConfigurationError
 
 Output = Annotated[
     Path | None,
@@ -33,41 +32,35 @@ Models = Annotated[
 
 
 def schema(
-    output: Output = None,
-    python: Python = False,  # noqa: FBT002  # an option by name
-    models: Models = None,
+    output: Output = None, python: Python = False, models: Models = None, as_json: Json = False
 ) -> None:
     """Write the JSON Schema of model files, for an editor's completion and checks."""
-    try:
-        if models and not python:
-            raise ConfigurationError(
-                "The JSON Schema is the same for all models: --models goes with --python."
-            )
-        text = _python_module(models) if python else _json_schema()
-        if output is None:
-            typer.echo(text, nl=False)
-        else:
-            _write(output, text)
-            typer.echo(f"wrote {output}")
-    except ServiceError as error:
-        typer.echo(f"timber: {error}", err=True)
-        raise typer.Exit(2) from error
+    if models and not python:
+        raise ConfigurationError(
+            "The JSON Schema is the same for all models: --models goes with --python."
+        )
+    text = _python_module(models) if python else _json_schema()
+    if output is not None:
+        _write(output, text)
+        answer({"wrote": output}, [f"wrote {output}"], as_json=as_json)
+    elif python:
+        answer({"python": text}, [text.removesuffix("\n")], as_json=as_json)
+    else:
+        typer.echo(text, nl=False)  # JSON by itself
 
 
 def _json_schema() -> str:
-    from timber.models.json_schema import json_schema  # noqa: PLC0415  # --help does without
+    from timber.models.json_schema import json_schema
 
     return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _python_module(models: list[Path] | None) -> str:
     """The DTOs of those models that are not built in as they are."""
-    from timber.models.python_module import write_python_module  # noqa: PLC0415  # as above
-    from timber.models.registry import ModelRegistry  # noqa: PLC0415
-    from timber.settings import make_settings  # noqa: PLC0415
+    from timber.models.python_module import write_python_module
+    from timber.models.registry import ModelRegistry
 
-    keywords: SettingsKeywords = {"model_config_dirs": tuple(models)} if models else {}
-    settings = make_settings(None, None, keywords)
+    settings = settings_of(models=models)
     language = settings.search_language
     registry = ModelRegistry(dirs=settings.model_config_dirs, search_language=language)
     built_in = ModelRegistry(search_language=language)

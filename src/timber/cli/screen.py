@@ -58,9 +58,16 @@ class Load(Step):
 
 
 class Screen:
-    """Writes to the terminal, or plainly to a file or pipe."""
+    """Writes to the terminal, or plainly to a file or pipe.
+
+    Attributes:
+        steps: what each step found, for programs.
+        trouble: what ended them early, None if nothing did.
+    """
 
     def __init__(self, console: Console | None = None) -> None:
+        self.steps: list[dict[str, object]] = []
+        self.trouble: str | None = None
         self._console = console or Console(highlight=False)
         self._width = min(self._console.width, _WIDTH)
         self._began = time.perf_counter()
@@ -121,6 +128,7 @@ class Screen:
 
     def problem(self, kind: str, message: str) -> None:
         """What went wrong, for a person."""
+        self.trouble = f"{kind}: {message}"
         self._console.print(
             Panel(
                 Text(message),
@@ -140,6 +148,9 @@ class Screen:
         self._console.print(line, width=self._width)
 
     def _line(self, step: Step, title: str, seconds: float, *, done: bool) -> None:
+        self.steps.append(
+            {"title": title, "done": done, "found": step.found, "seconds": round(seconds, 6)}
+        )
         grid = Table.grid(padding=(0, 1), expand=False)
         grid.width = self._width
         grid.add_column(width=1)
