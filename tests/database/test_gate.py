@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from timber.database.connections import Gate
+from timber.database.gate import Gate
 from timber.errors import PoolTimeoutError
 
 # ------------------------------------------------------------------------------------------------------------ the gate

@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import UUID, SafeUUID
+from typing import TYPE_CHECKING, Any
 
-import orjson
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from timber.context import remaining
+from timber.database.codecs import set_codecs
 from timber.database.errors import FOREIGN, translate
+from timber.database.gate import Gate
 from timber.database.outcome import Backend
 from timber.database.shield import Shield
-from timber.errors import PoolTimeoutError, UnavailableError
+from timber.errors import UnavailableError
 
 if TYPE_CHECKING:
     import asyncpg
@@ -37,91 +36,6 @@ select pg_backend_pid() as pid, (select stats_reset from pg_stat_wal) as wal_res
        (select backend_start from pg_stat_activity where pid = pg_backend_pid()) as started
 """
 _INFO_KEY = "timber"
-
-
-class Gate:
-    """Lets a bounded number in at once, the others in the order they came.
-
-    Everybody who waits for a connection waits here, where a place is never lost to a cancellation and the wait has an end.
-    """
-
-    __slots__ = ("_free", "_sweep", "_waiting")
-
-    def __init__(self, places: int) -> None:
-        self._free = places
-        self._waiting: deque[_Waiting] = deque()
-        self._sweep: asyncio.TimerHandle | None = None
-
-    async def enter(self, seconds: float) -> None:
-        """Take a place.
-
-        Raises:
-            PoolTimeoutError: none became free within ``seconds``.
-        """
-        if self._free > 0:
-            self._free -= 1
-            return
-        loop = asyncio.get_running_loop()
-        place: asyncio.Future[None] = loop.create_future()
-        until = loop.time() + seconds
-        self._waiting.append(_Waiting(place, until, seconds))
-        # One timer for all who wait: a timer each would cost more than the wait itself under load.
-        if self._sweep is None or until < self._sweep.when():
-            self._sweep_at(until, loop)
-        try:
-            await place
-        except BaseException:
-            if place.done() and not place.cancelled() and place.exception() is None:
-                self.leave()  # given and cancelled at once
-            raise
-
-    def leave(self) -> None:
-        """Give the place to the one who has waited longest."""
-        while self._waiting:
-            place = self._waiting.popleft().place
-            if not place.done():
-                place.set_result(None)
-                return
-        self._free += 1
-
-    @property
-    def waiting(self) -> int:
-        """How many wait."""
-        return sum(not waiting.place.done() for waiting in self._waiting)
-
-    def _sweep_at(self, moment: float, loop: asyncio.AbstractEventLoop) -> None:
-        if self._sweep is not None:
-            self._sweep.cancel()
-        self._sweep = loop.call_at(moment, self._refuse_late, loop)
-
-    def _refuse_late(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._sweep = None
-        now = loop.time()
-        self._waiting = deque(waiting for waiting in self._waiting if waiting.still_waits(now))
-        if self._waiting:
-            self._sweep_at(min(waiting.until for waiting in self._waiting), loop)
-
-
-class _Waiting(NamedTuple):
-    """One who waits for a place, and until when."""
-
-    place: asyncio.Future[None]
-    until: float
-    seconds: float
-
-    def still_waits(self, now: float) -> bool:
-        """Whether it goes on waiting; one whose time is over is refused."""
-        if self.place.done():
-            return False
-        if self.until > now:
-            return True
-        self.place.set_exception(
-            PoolTimeoutError(
-                f"No database connection became free within {self.seconds:g} s. Shorten the transactions that hold them or "
-                "raise pool_size."
-            )
-        )
-        return False
 
 
 class Link:
@@ -286,8 +200,7 @@ class Connections:
         driver: Any = fairy.driver_connection
         try:
             async with asyncio.timeout(self._connect_timeout):
-                for codec in _CODECS:
-                    await driver.set_type_codec(**codec, schema="pg_catalog", format="binary")
+                await set_codecs(driver)
                 row = await driver.fetchrow(_BACKEND)
         except BaseException:
             fairy.invalidate()
@@ -340,34 +253,3 @@ async def _close(driver: asyncpg.Connection) -> None:
         await driver.close(timeout=2)
     except FOREIGN:
         driver.terminate()
-
-
-_new_uuid = UUID.__new__
-_set = object.__setattr__
-
-
-def _encode_uuid(value: UUID) -> bytes:
-    return value.bytes
-
-
-def _decode_uuid(data: bytes) -> UUID:
-    # UUID(bytes=...) spends twice as long on checking what PostgreSQL has checked.
-    value = _new_uuid(UUID)
-    _set(value, "int", int.from_bytes(data, "big"))
-    _set(value, "is_safe", SafeUUID.unknown)
-    return value
-
-
-def _encode_jsonb(text: str) -> bytes:
-    return b"\x01" + text.encode()
-
-
-def _decode_jsonb(data: bytes) -> Any:
-    return orjson.loads(data[1:])  # the first byte is the version of the format
-
-
-_CODECS: list[dict[str, Any]] = [
-    {"typename": "uuid", "encoder": _encode_uuid, "decoder": _decode_uuid},
-    {"typename": "jsonb", "encoder": _encode_jsonb, "decoder": _decode_jsonb},
-    {"typename": "json", "encoder": str.encode, "decoder": orjson.loads},
-]

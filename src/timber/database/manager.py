@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from timber.context import deadline
 from timber.database.connections import Connections
@@ -16,37 +16,27 @@ from timber.database.core import Core
 from timber.database.door import Door
 from timber.database.engine import listen, make_engine
 from timber.database.errors import FOREIGN, translate
-from timber.database.levels import Isolation, TransactionOptions
 from timber.database.listen import Listener
 from timber.database.lone import LoneStatements
 from timber.database.moments import Moments
 from timber.database.monitoring import Monitor, Plan, PoolStatus, pool_status
-from timber.database.retry import retrying
 from timber.database.schema_lock import schema_transaction
-from timber.database.sessions import OwnSession
+from timber.database.scopes import Scopes
 from timber.database.statements import Statement, compile_statement
-from timber.database.streams import stream_alone, stream_inside
-from timber.database.unit_of_work import UnitOfWork, current_unit_of_work
 from timber.database.urls import name_of, parse_url
-from timber.errors import ServiceError, UsageError, ValidationError
+from timber.errors import ServiceError, UsageError
 from timber.settings import TimberSettings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Callable, Sequence
 
     from sqlalchemy import Executable, MetaData
     from sqlalchemy.engine import Dialect
-    from sqlalchemy.ext.asyncio import AsyncConnection
-
-    from timber.database.outcome import Check
 
 logger = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
-
-class AsyncDatabaseManager:
+class AsyncDatabaseManager(Scopes):
     """Owns one engine and its pool, and runs statements, units of work and transactions on it.
 
     Args:
@@ -126,188 +116,6 @@ class AsyncDatabaseManager:
     def door(self) -> Door:
         """Who is working with the database."""
         return self._core.door
-
-    # Units of work
-
-    def unit_of_work(
-        self,
-        *,
-        isolation: Isolation | None = None,
-        read_only: bool = False,
-        deferrable: bool = False,
-        statement_timeout: float | None = None,
-        lock_timeout: float | None = None,
-        independent: bool = False,
-        connection: AsyncConnection | None = None,
-    ) -> UnitOfWork:
-        """A transaction to be entered with ``async with``; nothing happens before.
-
-        Args:
-            isolation: ``read committed``, ``repeatable read`` or ``serializable``.
-            statement_timeout: seconds for each statement.
-            lock_timeout: seconds to wait for each lock.
-            independent: a transaction of its own although another one is open around it.
-            connection: an existing connection to work on.
-        """
-        options = TransactionOptions(
-            isolation, read_only, deferrable, statement_timeout, lock_timeout
-        )
-        return UnitOfWork(self._core, options, independent=independent, connection=connection)
-
-    def current(self) -> UnitOfWork | None:
-        """The unit of work that a call made here joins, or None.
-
-        Raises:
-            UnitOfWorkSharedError: it belongs to another task.
-        """
-        return current_unit_of_work(self._core)
-
-    @asynccontextmanager
-    async def join_or_begin(self) -> AsyncGenerator[UnitOfWork]:
-        """The current unit of work, without a savepoint, or a new one.
-
-        An exception that leaves the block after a write dooms a joined one: half of the block's work is in it.
-        """
-        unit = self.current()
-        if unit is None:
-            async with self.unit_of_work() as unit:
-                yield unit
-            return
-        before = unit.writes
-        try:
-            yield unit
-        except BaseException as error:
-            if unit.is_open and unit.writes != before:
-                unit.doom(error)
-            raise
-
-    @asynccontextmanager
-    async def session_scope(self, **options: Any) -> AsyncGenerator[AsyncSession]:
-        """A unit of work that gives its ORM session; service calls inside join it."""
-        async with self.unit_of_work(**options) as unit:
-            yield unit.session
-
-    def get_session(self) -> AsyncSession:
-        """An ORM session of its own, for code that begins and commits by itself; `async with` closes it."""
-        session = OwnSession(self.engine, self._target)
-        for made in self.moments.session_made:
-            made(session)
-        return session
-
-    async def run(
-        self,
-        body: Callable[[UnitOfWork], Awaitable[T]],
-        *,
-        isolation: Isolation | None = None,
-        statement_timeout: float | None = None,
-        lock_timeout: float | None = None,
-        retry_locks: bool = False,
-    ) -> T:
-        """Run ``body`` in a unit of work, and again as a whole when it loses against another one or the connection fails.
-
-        What is neither committed nor known to be rolled back is never repeated.
-
-        Args:
-            retry_locks: also when a lock was not to be had within ``lock_timeout``.
-        """
-        if self.current() is not None:
-            raise UsageError(
-                "run() inside a unit of work cannot repeat what was done before it: call run() around the whole, or join "
-                "the unit of work that is there."
-            )
-
-        async def attempt() -> T:
-            async with self.unit_of_work(
-                isolation=isolation, statement_timeout=statement_timeout, lock_timeout=lock_timeout
-            ) as unit:
-                return await body(unit)
-
-        return await retrying(self.settings, locks=retry_locks)(attempt)
-
-    # Statements, in the current unit of work or alone
-
-    async def fetch(self, statement: Statement, args: Sequence[object] = ()) -> list[Any]:
-        """The rows of a read."""
-        unit = current_unit_of_work(self._core)
-        if unit is None:
-            return await self._lone.fetch(statement, args)
-        return await unit.transaction.fetch(statement, args)
-
-    async def write(
-        self, statement: Statement, args: Sequence[object] = (), *, check: Check | None = None
-    ) -> list[Any]:
-        """The rows that a write returns.
-
-        Args:
-            check: looks whether the write is there, if it is a lone one whose connection was lost.
-        """
-        unit = current_unit_of_work(self._core)
-        if unit is None:
-            return await self._lone.write(statement, args, check)
-        return await unit.transaction.write(statement, args, check)
-
-    async def execute(
-        self, statement: Statement, args: Sequence[object] = (), *, check: Check | None = None
-    ) -> int:
-        """The number of rows that a write has touched."""
-
-        async def work(driver: Any) -> int:
-            # The public execute() gives the command's tag: "UPDATE 3".
-            tag: str = await driver.execute(statement.sql, *args)
-            return int(tag.rpartition(" ")[2]) if tag[-1:].isdigit() else 0
-
-        return await self._run(statement.label, work, check)
-
-    async def copy(
-        self,
-        table: str,
-        columns: Sequence[str],
-        records: Sequence[Sequence[object]],
-        *,
-        check: Check | None = None,
-    ) -> int:
-        """Insert rows by COPY; the number of rows."""
-
-        async def work(driver: Any) -> int:
-            tag = ""
-            try:
-                tag = await driver.copy_records_to_table(
-                    table, records=records, columns=list(columns)
-                )
-            except FOREIGN:
-                raise
-            except (AttributeError, TypeError, ValueError, OverflowError):
-                pass  # of the driver's encoders; raised from here it would show the value
-            if not tag:
-                raise ValidationError("A value does not fit its column.")
-            return int(tag.rpartition(" ")[2])
-
-        try:
-            return await self._run(f"copy {table}", work, check)
-        except ValidationError as error:
-            unit = self.current()
-            if unit is not None:
-                unit.doom(error)  # the server has been told that the COPY failed
-            raise
-
-    async def _run(
-        self, label: str, work: Callable[[Any], Awaitable[int]], check: Check | None
-    ) -> int:
-        unit = current_unit_of_work(self._core)
-        if unit is None:
-            result: int = await self._lone.run(label, work, check)
-        else:
-            result = await unit.transaction.run(label, work)
-        return result
-
-    def cursor(
-        self, statement: Statement, args: Sequence[object] = (), *, batch: int = 1000
-    ) -> AbstractAsyncContextManager[AsyncIterator[list[Any]]]:
-        """Batches of the rows of a read, by a cursor on the server; outside a unit of work on a connection of its own."""
-        unit = current_unit_of_work(self._core)
-        if unit is None:
-            return stream_alone(self._core, statement, args, batch)
-        return stream_inside(unit.transaction, statement, args, batch)
 
     # Tables, health and plans
 

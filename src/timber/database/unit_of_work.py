@@ -13,6 +13,7 @@ from timber.database.errors import translate
 from timber.database.joined import JoinedTransaction
 from timber.database.levels import Change, TransactionOptions
 from timber.database.outcome import note_outcome
+from timber.database.savepoint import Savepoint
 from timber.database.sessions import UnitOfWorkSession
 from timber.database.transaction import Transaction
 from timber.errors import (
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
     from timber.database.core import Core
     from timber.database.door import Work
-    from timber.database.levels import Level
 
 _innermost: ContextVar[UnitOfWork | None] = ContextVar("timber_unit_of_work", default=None)
 
@@ -49,47 +49,6 @@ def current_unit_of_work(core: Core) -> UnitOfWork | None:
             return unit
         unit = unit._outer
     return None
-
-
-class Savepoint:
-    """A part of a unit of work that may fail alone: ``async with uow.savepoint():``.
-
-    An exception that leaves it undoes the part, and the rest goes on if the exception is caught outside.
-    """
-
-    def __init__(self, unit: UnitOfWork) -> None:
-        self._unit = unit
-        self._level: Level | None = None
-
-    async def __aenter__(self) -> Self:
-        self._unit.check_open()
-        if self._level is not None:
-            raise UnitOfWorkClosedError("This savepoint has been used: make a new one.")
-        self._level = await self._unit.transaction.push()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        transaction = self._unit.transaction
-        level = self._level
-        assert level is not None
-        if transaction.outcome is not None:
-            return
-        if transaction.levels[-1] is not level:
-            raise UsageError("Savepoints end in the reverse order of their beginning.")
-        if error is None and level.doom is None:
-            await transaction.release(level)
-            return
-        await transaction.undo(level)
-        if error is None:
-            raise UnitOfWorkDoomedError(
-                "An error was caught inside this savepoint after it had failed the statement; the savepoint was rolled back. "
-                "Catch the error outside of `async with uow.savepoint():`."
-            ) from level.doom
 
 
 class UnitOfWork:
