@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from timber.models.column_types import JSON_KINDS, TEXT_KINDS, nearest
 from timber.models.feed_ddl import FEED_KINDS
+from timber.models.rules import CROSS_FIELD, read_rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from timber.models.config import ModelConfig
 
 _TEXTUAL = TEXT_KINDS | JSON_KINDS | {"Enum"}
-_RULE_COLUMNS = ("field", "less_than", "less_or_equal", "required_with")
+_RULE_COLUMNS = ("field", *CROSS_FIELD)
 
 
 def check_features(model: Assembled, config: ModelConfig) -> list[ConfigurationError]:
@@ -125,15 +126,10 @@ class _FeatureChecks:
                 name = getattr(rule, key)
                 if name is not None:
                     self._known("validation", name, *below, key)
-            if rule.pattern is not None:
-                try:
-                    re.compile(rule.pattern)
-                except re.error as error:
-                    message = f"not a regular expression: {error}"
-                    self._wrong("validation", message, *below, "pattern")
-            if rule.max_length is not None and (rule.min_length or 0) > rule.max_length:
-                message = "min_length is above max_length"
-                self._wrong("validation", message, *below, "min_length")
+            named = (getattr(rule, key) for key in _RULE_COLUMNS)
+            if all(name is None or name in self._config.column_names for name in named):
+                for message, place in read_rule(rule, self._config)[1]:
+                    self._wrong("validation", message, *below, *place)
 
     def _names(self) -> None:
         features = self._config.features
