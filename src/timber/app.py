@@ -18,10 +18,13 @@ from timber.database.manager import AsyncDatabaseManager
 from timber.database.unit_of_work import UnitOfWork
 from timber.database.urls import parse_url
 from timber.errors import ConfigurationError, UnavailableError, UsageError
+from timber.features.built_in import features_of
+from timber.features.feature import FeatureProvider
+from timber.features.guard import FeatureGuard
+from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.repository import Repository
 from timber.services.base import Service
-from timber.services.foundation import check_features
 from timber.services.notifications import NotificationDTO, NotificationService
 from timber.services.research import ResearchDTO, ResearchService
 from timber.services.sessions import SessionDTO, SessionService
@@ -46,6 +49,7 @@ class Timber:
         registry: the models, instead of those in ``model_config_dirs``; with mapped classes of one's own, for instance.
         clock: gives the current time, aware; for tests.
         dtos: modules that ``timber schema --python`` wrote; one that no longer fits the models stops the start.
+        providers: features of one's own, and built-in ones made in Python instead of by settings.
         keywords: any field of :class:`TimberSettings`. What is not given comes from ``TIMBER_...`` in the environment.
 
     Raises:
@@ -60,6 +64,7 @@ class Timber:
         registry: ModelRegistry | None = None,
         clock: Callable[[], datetime] | None = None,
         dtos: Iterable[ModuleType] = (),
+        providers: Iterable[FeatureProvider] = (),
         **keywords: Unpack[SettingsKeywords],
     ) -> None:
         self._parts: _Parts | None = None
@@ -81,6 +86,7 @@ class Timber:
         self._registry = registry
         self._clock = clock
         self._dtos = tuple(dtos)
+        self._providers = tuple(providers)
         self._services: dict[Any, Service[Any]] = {}
         self._repositories: dict[Any, Repository[Any]] = {}
 
@@ -99,13 +105,16 @@ class Timber:
         if self._parts is not None:
             raise UsageError("This Timber is running already.")
         settings = self.settings
+        features = features_of(settings, self._providers)
         registry = self._registry or ModelRegistry(
-            dirs=settings.model_config_dirs, search_language=settings.search_language
+            dirs=settings.model_config_dirs,
+            features=features.providers,
+            search_language=settings.search_language,
         )
         for module in self._dtos:
             registry.check_module(module)
         for model in registry.list_models():
-            check_features(registry, model)
+            features.check(registry.model_config(model))
         embedded = await _start_embedded(settings)
         try:
             db = AsyncDatabaseManager(
@@ -116,10 +125,12 @@ class Timber:
             )
             try:
                 await _connect(db, settings.connect_timeout)
-                parts = _Parts(db, registry, settings, embedded)
+                parts = _Parts(db, registry, settings, features, embedded)
                 if embedded is not None:
                     await db.create_all_tables()
+                await features.start(db, registry)
             except BaseException:
+                await features.close()
                 await db.close()
                 raise
         except BaseException:
@@ -145,6 +156,7 @@ class Timber:
         except UsageError:
             parts.closing = False
             raise
+        await parts.features.close()
         self._state = "is closed"
         self._parts = None
         self._services.clear()
@@ -227,11 +239,11 @@ class Timber:
             return self._services[name]
         made: Service[Any]
         if not isinstance(name, str):
-            made = name.of_settings(parts.db, parts.registry, self.settings)
+            made = name.of_settings(parts.db, parts.registry, self.settings, parts.features)
         elif (known := parts.built_in.get(parts.registry.get_model(name))) is not None:
             made = known
         else:
-            made = Service(parts.db, registry=parts.registry, model=name)
+            made = Service(parts.db, registry=parts.registry, model=name, features=parts.features)
         self._services[name] = made
         return made
 
@@ -245,7 +257,7 @@ class Timber:
         repository = self._repositories.get((model, dto))
         if repository is None:
             rows = parts.registry.get_model(model) if isinstance(model, str) else model
-            repository = Repository(parts.db, rows, dto)
+            repository = Repository(parts.db, rows, dto, features=parts.features)
             self._repositories[model, dto] = repository
         return repository
 
@@ -311,16 +323,20 @@ class _Parts:
         db: AsyncDatabaseManager,
         registry: ModelRegistry,
         settings: TimberSettings,
+        features: Features,
         embedded: EmbeddedPostgres | None,
     ) -> None:
         self.db = db
         self.registry = registry
+        self.features = features
+        self.guard = FeatureGuard(db, registry)
         self.embedded = embedded
         self.closing = False
-        self.sessions = SessionService.of_settings(db, registry, settings)
-        self.research = ResearchService.of_settings(db, registry, settings)
-        self.notifications = NotificationService.of_settings(db, registry, settings)
-        self.tracking = TrackingService.of_settings(db, registry, settings)
+        made = db, registry, settings, features
+        self.sessions = SessionService.of_settings(*made)
+        self.research = ResearchService.of_settings(*made)
+        self.notifications = NotificationService.of_settings(*made)
+        self.tracking = TrackingService.of_settings(*made)
         built_in: tuple[Service[Any], ...] = (
             self.sessions,
             self.research,

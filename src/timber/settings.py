@@ -39,6 +39,9 @@ class TimberSettings(BaseSettings):
     search_language: str = "simple"
     """PostgreSQL's text search configuration for keyword search."""
 
+    features: Annotated[tuple[str, ...], NoDecode] = ()
+    """Providers of features of one's own, as ``package.module:Class``; in the environment separated by commas."""
+
     application_name: str = "timber"
     pool_size: int = Field(default=20, ge=1)
     max_overflow: int = Field(default=40, ge=0)
@@ -71,7 +74,7 @@ class TimberSettings(BaseSettings):
     echo_pool: bool = False
     slow_query_seconds: Seconds = 1.0
 
-    @field_validator("model_config_dirs", "session_types", mode="before")
+    @field_validator("model_config_dirs", "session_types", "features", mode="before")
     @classmethod
     def _split_commas(cls, value: object) -> object:
         if isinstance(value, str):
@@ -100,6 +103,7 @@ class SettingsKeywords(TypedDict, total=False):
     session_types: tuple[str, ...] | list[str]
     session_moves: dict[str, tuple[str, ...]] | None
     search_language: str
+    features: tuple[str, ...] | list[str]
     application_name: str
     pool_size: int
     max_overflow: int

@@ -21,7 +21,8 @@ class Statement:
 
     Attributes:
         sql: the text.
-        sql_with_xid: the same, returning the transaction's id as a last column ``_xid``; only where ``returning``.
+        sql_with_xid: the same, returning the transaction's id as a last column ``_xid``; only where ``returning``. Made
+            of the text where it ends with RETURNING.
         label: ``verb model``, for logs and metrics.
     """
 
@@ -35,11 +36,13 @@ class Statement:
         binds: Sequence[tuple[str, Callable[[Any], Any] | None]] = (),
         defaults: Mapping[str, Any] | None = None,
         returning: bool = False,
+        sql_with_xid: str | None = None,
     ) -> None:
         self.sql = sql
         self.label = label
         self.returning = returning
-        self.sql_with_xid = f"{sql}, pg_current_xact_id() AS {XID_COLUMN}" if returning else sql
+        asking = f"{sql}, pg_current_xact_id() AS {XID_COLUMN}" if returning else sql
+        self.sql_with_xid = sql_with_xid or asking
         self._binds = tuple(binds)
         self._defaults = dict(defaults or {})
 

@@ -30,9 +30,12 @@ class Write:
     Hooks change ``rows`` in place.
 
     Attributes:
-        verb: what is done; soft deletions and restorations are updates of ``deleted_at``.
+        verb: what is done; soft deletions and restorations are updates of ``deleted_at``, and changes of many-to-many
+            links are updates of the relationship's name, beside which only ``companions`` and ``after_write`` are called,
+            as they are for the claims of leases.
         rows: of an insert the complete rows, of an update the changes of each row, of a deletion empty.
-        keys: the keys of the rows in order; None of an insert whose keys PostgreSQL makes.
+        keys: the keys of the rows in order; None of an insert whose keys PostgreSQL makes, and of an update or a deletion
+            of all rows that meet filters, where ``written`` alone knows the keys and ``rows`` has the changes of all once.
         current: of an update for which a feature asked with ``needs_current``: the rows as they are, locked, with the
             columns asked for, already passed through ``after_query``.
         single: whether the caller gave one row, so that an error names ``title`` and not ``3.title``.
@@ -97,7 +100,7 @@ class Feature:
         raise NotImplementedError
 
     async def before_delete(self, write: Write) -> None:
-        """Refuse a deletion, by raising."""
+        """Refuse a deletion, by raising; of a soft one the write is an update of ``deleted_at``."""
         raise NotImplementedError
 
     def companions(self, write: Write) -> Sequence[Companion]:

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from timber.database.statements import parameter
 from timber.dto import encode_json
 from timber.errors import ValidationError
+from timber.features.feature import Write
 from timber.repository.proving import Proving
 
 if TYPE_CHECKING:
@@ -38,8 +39,10 @@ class Bulk(Proving[D]):
         """
         rows = self._rows.new_many(items)
         key = self.source.key
+        write = await self._prepared_inserts(rows)
         if rows and not self._can_be_copied(rows):
-            return [record[key] for record in await self._insert_returning(rows, (key,))]
+            records = await self._insert_returning(rows, (key,), write)
+            return [record[key] for record in records]
         keys = [row[key] for row in rows]
         groups = self._by_columns(rows)
         try:
@@ -47,12 +50,13 @@ class Bulk(Proving[D]):
         except ValidationError as error:
             raise self._rows.name_json_problems(rows, error) from None
         table = self.source.table.name
-        if len(parts) == 1:
+        if len(parts) == 1 and not self._has_beside:
             await self.db.copy(table, *parts[0], check=self._proof_of_inserts(rows))
         elif parts:
             async with self.db.join_or_begin():
                 for names, records in parts:
                     await self.db.copy(table, names, records)
+                await self._send_beside(write, keys)
         return keys
 
     async def insert_many_returning(self, items: Iterable[object]) -> list[D]:
@@ -63,8 +67,16 @@ class Bulk(Proving[D]):
             ConflictError: a constraint of the table refused a row.
         """
         rows = self._rows.new_many(items)
-        records = await self._insert_returning(rows, self._plan(self.dto).columns)
+        write = await self._prepared_inserts(rows)
+        records = await self._insert_returning(rows, self._plan(self.dto).columns, write)
         return await self._load(self.dto, records)
+
+    async def _prepared_inserts(self, rows: list[Row]) -> Write:
+        """New rows that features have let pass."""
+        write = Write("insert", rows, self._keys_of(rows), single=False)
+        if rows and self._features is not None:
+            await self._features.before_insert(write)
+        return write
 
     # COPY
 
@@ -88,7 +100,9 @@ class Bulk(Proving[D]):
 
     # INSERT ... RETURNING
 
-    async def _insert_returning(self, rows: list[Row], wanted: tuple[str, ...]) -> list[Any]:
+    async def _insert_returning(
+        self, rows: list[Row], wanted: tuple[str, ...], write: Write
+    ) -> list[Any]:
         """The stored rows, in the order of the given ones."""
         if not rows:
             return []
@@ -102,7 +116,7 @@ class Bulk(Proving[D]):
             bound = [self._bound(names, part, wanted) for names, part in parts]
         except ValidationError as error:
             raise self._rows.name_json_problems(rows, error) from None
-        if len(parts) == 1:
+        if len(parts) == 1 and not self._has_beside:
             statement, args = bound[0]
             check = None
             if all(self.source.key in row for row in rows):
@@ -114,6 +128,7 @@ class Bulk(Proving[D]):
             for (_, part), (statement, args) in zip(parts, bound, strict=True):
                 stored += self._in_order(part, await self.db.write(statement, args))
                 given += part
+            await self._send_beside(write, [record[self.source.key] for record in stored])
         places = {id(row): index for index, row in enumerate(rows)}
         found: list[Any] = [None] * len(rows)
         for row, record in zip(given, stored, strict=True):
@@ -133,7 +148,8 @@ class Bulk(Proving[D]):
 
     def _has_lists(self, names: tuple[str, ...]) -> bool:
         """Whether there are columns that unnest() would take apart."""
-        return any(self.source.columns[name].type.kind in _NOT_UNNESTED for name in names)
+        plain = (name for name in names if name not in self.source.transformed)
+        return any(self.source.columns[name].type.kind in _NOT_UNNESTED for name in plain)
 
     def _bound(
         self, names: tuple[str, ...], rows: Sequence[Row], wanted: tuple[str, ...]

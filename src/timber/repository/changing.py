@@ -9,8 +9,9 @@ from pydantic import BaseModel
 
 from timber.database.statements import parameter
 from timber.errors import ValidationError
+from timber.features.feature import Write
+from timber.repository.each import ChangingEach
 from timber.repository.filters import Filters
-from timber.repository.querying import Querying
 from timber.repository.writing import soft_deletion
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=BaseModel)
 
 
-class Changing(Querying[D]):
+class Changing(ChangingEach[D]):
     """Changes many rows of one model at once."""
 
     async def update_where(
@@ -40,21 +41,33 @@ class Changing(Querying[D]):
         if not row:
             raise ValidationError.of("changes", "are empty")
         prepared = self._some(filters, equals, owner, include_deleted=include_deleted)
+        write = Write("update", [row], None)
+        if self._features is not None:
+            needed = self._features.needs_current(row, ())
+            if needed or not self.source.transformed.isdisjoint(row):
+                return await self._update_each(prepared, row, sorted(needed))
+            await self._features.before_update(write)
         self._rows.touch(row)
         names = tuple(row)
 
-        def build() -> Any:
+        def build(needs: tuple[str, ...]) -> Any:
             table = source.table
             values: dict[str, Any] = {
                 name: parameter(f"v_{name}", table.c[name].type) for name in names
             }
             if source.config.versioned:
                 values["version"] = table.c.version + sa.literal_column("1")
-            return table.update().values(values).where(*prepared.build())
+            statement = table.update().values(values).where(*prepared.build())
+            return statement.returning(*self._columns(needs))
 
-        statement = self._filtered(prepared, names, build, "update_where")
         values = {**prepared.values, **{f"v_{name}": value for name, value in row.items()}}
-        return await self.db.execute(statement, self._bind(statement, values, prefix="v_"))
+        return await self._send_counting(
+            write,
+            lambda needs: self._filtered(
+                prepared, (names, needs), lambda: build(needs), "update_where"
+            ),
+            lambda statement: self._bind(statement, values, prefix="v_"),
+        )
 
     async def delete_where(
         self,
@@ -75,15 +88,21 @@ class Changing(Querying[D]):
         soft = source.config.soft_delete and not hard
         prepared = self._some(filters, equals, owner, include_deleted=not soft)
 
-        def build() -> Any:
+        def build(needs: tuple[str, ...]) -> Any:
             statement: Any = source.table.delete()
             if soft:
                 statement = source.table.update().values(soft_deletion(source.table, source.config))
-            return statement.where(*prepared.build())
+            return statement.where(*prepared.build()).returning(*self._columns(needs))
 
-        statement = self._filtered(prepared, soft, build, "delete_where")
         values = {**prepared.values, "now": source.clock()}
-        return await self.db.execute(statement, statement.bind(values))
+        write = await self._prepared_deletion(values["now"] if soft else None, None)
+        return await self._send_counting(
+            write,
+            lambda needs: self._filtered(
+                prepared, (soft, needs), lambda: build(needs), "delete_where"
+            ),
+            lambda statement: statement.bind(values),
+        )
 
     def _some(
         self,

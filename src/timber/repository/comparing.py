@@ -43,6 +43,14 @@ Element = Any  # sqlalchemy.ColumnElement[Any]: the operators below make many ki
 
 _SIMPLE: Final = frozenset({"eq", "ne", "lt", "lte", "gt", "gte"})
 _NULLS: Final = frozenset({"is_null", "not_null"})
+_FINDING: Final[dict[Operator, Operator]] = {
+    "eq": "in",
+    "in": "in",
+    "ne": "not_in",
+    "not_in": "not_in",
+}
+"""How a value that has several stored forms is looked for: each key that a digest can be made with gives one."""
+_FORM: Final = "form:"
 _ORDERED: Final = frozenset({"lt", "lte", "gt", "gte", "between"})
 _ANY: Final = _NULLS | _ORDERED | {"eq", "ne", "in", "not_in"}
 _TEXT: Final = _ANY | {"like", "ilike"}
@@ -84,6 +92,9 @@ class Comparison(Condition):
     def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
         # Only the kind of a value decides about the text; it is part of the shape.
         kind = _collect(source, _ignore, self)
+        if kind.startswith(_FORM):
+            column = source.table.c[kind.removeprefix(_FORM)]
+            return _build(column, _FINDING[self.operator], "", names)
         return _build(source.table.c[self.field], self.operator, kind, names)
 
 
@@ -111,6 +122,8 @@ def _collect(source: Source, add: Callable[[object], None], what: Comparison) ->
     """
     field, operator, value = what.field, what.operator, what.value
     column = source.column(field)
+    if field in source.transformed and operator not in _NULLS:
+        return _collect_forms(source, add, what)
     kind = ""
     if what.path:
         _require_paths(column)
@@ -129,6 +142,24 @@ def _collect(source: Source, add: Callable[[object], None], what: Comparison) ->
         for part in _COLLECTORS[operator](source, what, value, kind):
             add(part)
     return _json_kind(field, operator, value) if kind and operator in _ORDERED else kind
+
+
+def _collect_forms(source: Source, add: Callable[[object], None], what: Comparison) -> Kind:
+    """The values that another column may hold, where this one is stored in a form that cannot be compared."""
+    if what.path or what.operator not in _FINDING:
+        raise ValidationError.of(
+            what.field,
+            f"is encrypted: of its value PostgreSQL knows at most whether it is equal, and not {what.operator}",
+        )
+    values = what.value if what.operator in ("in", "not_in") else [what.value]
+    column, forms = source.stored_forms(what.field, list(_checked(source, what, values)))
+    add(list(forms))
+    return f"{_FORM}{column}"
+
+
+def _checked(source: Source, what: Comparison, values: object) -> Iterable[Any]:
+    for listed in _listed(source, what, values, ""):
+        yield from listed
 
 
 def _is_found_from_above(what: Comparison) -> bool:

@@ -46,7 +46,7 @@ class Counting(Querying[D]):
         Raises:
             ValidationError: the column is unknown, or holds JSON or a list.
         """
-        counted = self.source.column(column, "column")
+        counted = self.source.plain_column(column, "count rows", "column")
         if counted.type.kind in _UNCOUNTED:
             raise ValidationError.of(
                 "column", f"{column!r} is {counted.type}; count by a plain value"

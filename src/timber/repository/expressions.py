@@ -35,6 +35,11 @@ class Expression(Condition):
                     "filters",
                     f"an expression uses columns of another table than {source.table.name}; put them into a subquery",
                 )
+            if isinstance(element, sa.Column) and element.name in source.transformed:
+                raise ValidationError.of(
+                    "filters",
+                    f"an expression reads {element.name}, which is encrypted; compare it with repository.where.{element.name}",
+                )
         for element in sa.sql.visitors.iterate(self.expression):
             if isinstance(element, sa.BindParameter) and element.required:
                 raise ValidationError.of("filters", "an expression has a parameter without a value")

@@ -11,8 +11,10 @@ from pydantic import BaseModel
 
 from timber.database.statements import parameter
 from timber.errors import UsageError, ValidationError
+from timber.features.feature import Write
 from timber.repository.ordering import Order, OrderBy, check_limit
-from timber.repository.querying import MAX_LIMIT, Querying
+from timber.repository.querying import MAX_LIMIT
+from timber.repository.sending import WRITTEN, Sending
 
 if TYPE_CHECKING:
     from timber.database.statements import Statement
@@ -24,7 +26,7 @@ LEASE_COLUMN = "claimed_until"
 _OLDEST_FIRST = ("created_at",)
 
 
-class Leasing(Querying[D]):
+class Leasing(Sending[D]):
     """Claims rows for one worker each, for a time."""
 
     async def claim(
@@ -57,7 +59,7 @@ class Leasing(Querying[D]):
         prepared = self._filters(filters, equals, owner, include_deleted=False)
         order = Order.of(self.source, order_by, default=_OLDEST_FIRST)
 
-        def build() -> Any:
+        def build(needs: tuple[str, ...]) -> Any:
             table = self.source.table
             key = table.c[self.source.key]
             held = table.c[lease_column]
@@ -72,20 +74,23 @@ class Leasing(Querying[D]):
                 .cte("picked")
                 .prefix_with("MATERIALIZED")
             )
-            taken = (
+            return (
                 table.update()
                 .values({lease_column: parameter("until", moment)})
                 .where(key.in_(sa.select(picked.c[self.source.key])))
-                .returning(*self._selected(self.dto, *order.names))
-                .cte("taken")
-            )
-            return sa.select(*taken.c).order_by(
-                *(taken.c[name].desc() if down else taken.c[name] for name, down in order.parts)
+                .returning(*self._selected(self.dto, *order.names, *needs))
             )
 
-        statement = self._filtered(prepared, (lease_column, order), build, "claim")
         values = {**prepared.values, "now": now, "until": until, "limit": limit}
-        return await self._load(self.dto, await self.db.write(statement, statement.bind(values)))
+        records = await self._send(
+            Write("update", [{lease_column: until}], None),
+            lambda needs: self._filtered(
+                prepared, (lease_column, order, needs), lambda: build(needs), "claim"
+            ),
+            lambda statement: statement.bind(values),
+            tail=f" ORDER BY {order.text(WRITTEN)}",
+        )
+        return await self._load(self.dto, records)
 
     async def release(
         self, id: object, *, owner: str | None = None, lease_column: str = LEASE_COLUMN
@@ -95,12 +100,17 @@ class Leasing(Querying[D]):
         values = self._this(self.source.check_key(id), owner)
         owned = owner is not None
 
-        def build() -> Statement:
-            statement = self.source.table.update().values({lease_column: None})
-            return self._compile(statement.where(*self._this_row(owned, live=False)), "release")
+        def statement(needs: tuple[str, ...]) -> Statement:
+            def build() -> Statement:
+                table = self.source.table
+                released = table.update().values({lease_column: None})
+                released = released.where(*self._this_row(owned, live=False))
+                return self._compile(released.returning(*self._columns(needs)), "release")
 
-        statement = self._statement(("release", lease_column, owned), build)
-        return await self.db.execute(statement, statement.bind(values)) > 0
+            return self._statement(("release", lease_column, owned, needs), build)
+
+        write = Write("update", [{lease_column: None}], [values["key"]])
+        return await self._send_counting(write, statement, lambda made: made.bind(values)) > 0
 
     def _check_lease_column(self, name: str) -> None:
         column = self.source.columns.get(name)

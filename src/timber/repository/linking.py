@@ -12,16 +12,19 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from timber.database.statements import parameter
 from timber.errors import ConflictError, NotFoundError, UsageError, ValidationError
+from timber.features.feature import Write
 from timber.models.values import column_adapter
-from timber.repository.querying import Querying
+from timber.repository.sending import Sending
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from timber.database.statements import Statement
 
 D = TypeVar("D", bound=BaseModel)
 
 
-class Linking(Querying[D]):
+class Linking(Sending[D]):
     """Links rows of one model to rows of others through association tables."""
 
     async def add_links(
@@ -32,7 +35,13 @@ class Linking(Querying[D]):
         Raises:
             NotFoundError: the row, or one of the others, is not there.
         """
-        key, keys = await self._ends(id, relationship, others, owner)
+        return await self._changing_links(
+            relationship,
+            lambda: self._ends(id, relationship, others, owner),
+            lambda key, keys: self._add_links(relationship, key, keys),
+        )
+
+    async def _add_links(self, relationship: str, key: Any, keys: list[Any]) -> int:
         if not keys:
             return 0
         table, near, far = self._link(relationship)
@@ -59,7 +68,13 @@ class Linking(Querying[D]):
         self, id: object, relationship: str, others: Iterable[object], *, owner: str | None = None
     ) -> int:
         """Unlink a row from others; the number of links that were there."""
-        key, keys = await self._ends(id, relationship, others, owner)
+        return await self._changing_links(
+            relationship,
+            lambda: self._ends(id, relationship, others, owner),
+            lambda key, keys: self._remove_links(relationship, key, keys),
+        )
+
+    async def _remove_links(self, relationship: str, key: Any, keys: list[Any]) -> int:
         table, near, far = self._link(relationship)
 
         def build() -> Statement:
@@ -86,11 +101,31 @@ class Linking(Querying[D]):
             )
             return self._compile(statement, f"set_links {relationship} of")
 
-        async with self.db.join_or_begin():
-            key, keys = await self._ends(id, relationship, chosen, owner)
+        async def write(key: Any, keys: list[Any]) -> int:
             statement = self._statement(("set_links", relationship), build)
-            await self.db.execute(statement, statement.bind({"near": key, "far": keys}))
-            await self.add_links(id, relationship, chosen, owner=owner)
+            removed = await self.db.execute(statement, statement.bind({"near": key, "far": keys}))
+            return removed + await self._add_links(relationship, key, keys)
+
+        async with self.db.join_or_begin():
+            await self._changing_links(
+                relationship, lambda: self._ends(id, relationship, chosen, owner), write
+            )
+
+    async def _changing_links(
+        self,
+        relationship: str,
+        ends: Callable[[], Awaitable[tuple[Any, list[Any]]]],
+        write: Callable[[Any, list[Any]], Awaitable[int]],
+    ) -> int:
+        """Change links, and write what goes with a change of the row."""
+        if not self._has_beside:
+            return await write(*await ends())
+        async with self.db.join_or_begin():
+            key, keys = await ends()
+            count = await write(key, keys)
+            if count:
+                await self._send_beside(Write("update", [{relationship: keys}], [key]), [key])
+        return count
 
     async def _ends(
         self, id: object, relationship: str, others: Iterable[object], owner: str | None

@@ -60,7 +60,7 @@ class Order(NamedTuple):
         for name in names:
             if not isinstance(name, str):
                 raise ValidationError.of("order_by", "takes names of columns, - for descending")
-            column = source.column(name.removeprefix("-"), "order_by")
+            column = source.plain_column(name.removeprefix("-"), "order rows", "order_by")
             if column.type.kind in _UNORDERED:
                 raise ValidationError.of(
                     "order_by", f"{column.name!r} is {column.type}, which has no order"
@@ -75,6 +75,10 @@ class Order(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """Its columns."""
         return tuple(name for name, _ in self.parts)
+
+    def text(self, rows: str) -> str:
+        """ORDER BY over rows that are called so; columns have plain names."""
+        return ", ".join(f'{rows}."{name}"{" DESC" if down else ""}' for name, down in self.parts)
 
     def clauses(self, source: Source, *, backwards: bool = False) -> list[ColumnElement[Any]]:
         """ORDER BY."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import types
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_origin
 
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
 
     from timber.database.manager import AsyncDatabaseManager
     from timber.database.statements import Statement
+    from timber.features.orchestrator import FeatureOrchestrator
     from timber.models.config import ModelConfig
 
 E = TypeVar("E", bound=BaseModel)
+FeaturesOf = Callable[[type[Any]], "FeatureOrchestrator | None"]
 
 _LINK = "_link"
 _DEPTH_LIMIT = 5
@@ -71,6 +74,7 @@ class Plan(Generic[E]):
     Args:
         model: the mapped class.
         dto: the DTO; a field that is neither a column nor a relationship is an error unless it has a default.
+        features_of: the features of a model, which may have stored its columns in another form.
 
     Attributes:
         columns: what to select, those of the DTO's fields first; a statement may have more columns behind them.
@@ -80,7 +84,13 @@ class Plan(Generic[E]):
     """
 
     def __init__(
-        self, model: type[Any], dto: type[E], dialect: Dialect, *, path: tuple[str, ...] = ()
+        self,
+        model: type[Any],
+        dto: type[E],
+        dialect: Dialect,
+        features_of: FeaturesOf,
+        *,
+        path: tuple[str, ...] = (),
     ) -> None:
         _require_dto(dto)
         self.dto = dto
@@ -96,14 +106,26 @@ class Plan(Generic[E]):
                 columns[column] = key
             elif nested is not None and (relationship := _relationship(model, name, field)):
                 below = (*path, dto.__name__)
-                branches.append(_branch(relationship, (name, key), nested, dialect, below))
+                branches.append(
+                    _branch(relationship, (name, key), nested, dialect, features_of, below)
+                )
             elif field.is_required() or nested is not None:
                 raise ConfigurationError(self._missing(name, is_nested=nested is not None))
         if not columns and not branches:
             raise ConfigurationError(f"{dto.__name__} has no field of {self._config.name}.")
         self._keys = tuple(columns.values())
-        self.columns = tuple(dict.fromkeys([*columns, *(branch.local for branch in branches)]))
+        features = features_of(model)
+        self._features = features if features and features.decodes(columns) else None
+        beside = (
+            [self._config.primary_key, *sorted(features.support)]
+            if self._features and features
+            else []
+        )
+        locals_ = (branch.local for branch in branches)
+        self.columns = tuple(dict.fromkeys([*columns, *beside, *locals_]))
         self.branches = tuple(branches)
+        self.is_plain = not branches and self._features is None
+        """Whether a row is a DTO as it comes."""
 
     def _missing(self, name: str, *, is_nested: bool) -> str:
         config = self._config
@@ -118,7 +140,7 @@ class Plan(Generic[E]):
         )
 
     def read(self, rows: Sequence[Any]) -> list[E]:
-        """DTOs of rows that nothing is nested in."""
+        """DTOs of rows of a plain plan."""
         keys = self._keys
         validate = self._validate
         try:
@@ -139,7 +161,12 @@ class Plan(Generic[E]):
     async def inputs(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> list[dict[str, Any]]:
         """What the DTO's validator takes for each row, with everything nested in it."""
         keys = self._keys
-        inputs = [dict(zip(keys, row, strict=False)) for row in rows]
+        if self._features is None:
+            inputs = [dict(zip(keys, row, strict=False)) for row in rows]
+        else:
+            stored = [dict(zip(self.columns, row, strict=False)) for row in rows]
+            await self._features.after_query(stored)
+            inputs = [dict(zip(keys, row.values(), strict=False)) for row in stored]
         if inputs:
             for branch in self.branches:
                 await branch.fill(db, rows, inputs)
@@ -199,11 +226,12 @@ def _relationship(
     return next((known[word] for word in (*_aliases(field), name) if word in known), None)
 
 
-def _branch(
+def _branch(  # noqa: PLR0917  # what a plan is made of, handed on
     relationship: RelationshipProperty[Any],
     names: tuple[str, str],
     nested: tuple[type[BaseModel], bool],
     dialect: Dialect,
+    features_of: FeaturesOf,
     path: tuple[str, ...],
 ) -> Branch:
     name, key = names
@@ -220,7 +248,7 @@ def _branch(
         )
     other = relationship.mapper.class_
     table: sa.Table = other.__table__
-    plan: Plan[Any] = Plan(other, dto, dialect, path=path)
+    plan: Plan[Any] = Plan(other, dto, dialect, features_of, path=path)
     source: Any = table
     if relationship.secondary is not None:
         near, link = relationship.synchronize_pairs[0]

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from timber.database.statements import parameter
-from timber.repository.querying import Querying
 from timber.repository.rows import given_names
+from timber.repository.sending import Sending
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ _EXACT = frozenset(
 """Kinds of columns whose values come back as they were sent."""
 
 
-class Proving(Querying[D]):
+class Proving(Sending[D]):
     """Finds out about single writes; each check runs on a new connection, once the old server process is gone."""
 
     def _proof_of_insert(self, row: Row, values: object, id: object) -> Check | None:
@@ -112,7 +112,8 @@ class Proving(Querying[D]):
         return check
 
     def _exact(self, names: Any) -> list[str]:
-        return [name for name in names if self.source.columns[name].type.kind in _EXACT]
+        plain = (name for name in names if name not in self.source.transformed)
+        return [name for name in plain if self.source.columns[name].type.kind in _EXACT]
 
     def _stored(
         self, more: tuple[str, ...], *, by: tuple[str, ...] = (), many: bool = False

@@ -14,13 +14,15 @@ from timber.repository.filters import Filters
 from timber.repository.plans import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 
     from sqlalchemy.sql.elements import ColumnElement
 
     from timber.database.manager import AsyncDatabaseManager
     from timber.database.statements import Statement, StatementCache
+    from timber.features.orchestrator import FeatureOrchestrator
     from timber.repository.ordering import Order
+    from timber.repository.plans import FeaturesOf
     from timber.repository.rows import Rows
     from timber.repository.source import Source
 
@@ -41,12 +43,15 @@ class Querying(Generic[D]):
     _rows: Rows
     _statements: StatementCache
     _plans: dict[type[BaseModel], Plan[Any]]
+    _features: FeatureOrchestrator | None
+    _features_of: FeaturesOf
 
     def _plan(self, dto: type[E]) -> Plan[E]:
         """How a DTO is read."""
         plan = self._plans.get(dto)
         if plan is None:
-            plan = self._plans[dto] = Plan(self.model, dto, self.db.dialect)
+            plan = Plan(self.model, dto, self.db.dialect, self._features_of)
+            self._plans[dto] = plan
         return plan
 
     def _selected(self, dto: type[BaseModel], *more: str) -> list[sa.ColumnElement[Any]]:
@@ -54,10 +59,13 @@ class Querying(Generic[D]):
         wanted = dict.fromkeys((*self._plan(dto).columns, *more))
         return [self.source.table.c[name] for name in wanted]
 
+    def _columns(self, names: Iterable[str]) -> list[sa.ColumnElement[Any]]:
+        return [self.source.table.c[name] for name in names]
+
     async def _load(self, dto: type[E], rows: Sequence[Any]) -> list[E]:
         """DTOs of rows, with what is nested in them."""
         plan = self._plan(dto)
-        return await plan.load(self.db, rows) if plan.branches else plan.read(rows)
+        return plan.read(rows) if plan.is_plain else await plan.load(self.db, rows)
 
     def _filters(
         self,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
 from timber.database.statements import StatementCache
+from timber.features.providers import Features
 from timber.models.dto_check import check_dto
 from timber.repository.bulk import Bulk
 from timber.repository.changing import Changing
@@ -23,7 +25,6 @@ from timber.repository.timelines import Timelines
 from timber.repository.trimming import Trimming
 from timber.repository.upserting import Upserting
 from timber.repository.where import Where
-from timber.repository.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +42,6 @@ class Repository(
     Streaming[D],
     Searching[D],
     Timelines[D],
-    Writing[D],
     Upserting[D],
     Bulk[D],
     Changing[D],
@@ -60,9 +60,10 @@ class Repository(
         dto: what rows are given as; it reads only the columns it has fields for. A field with an alias reads the column of
             that name.
         clock: gives the current time; the manager's where nothing is said.
+        features: what is provided for models that declare features.
 
     Raises:
-        ConfigurationError: the DTO has a field that is no column.
+        ConfigurationError: the DTO has a field that is no column, or the model declares a feature that is not provided.
     """
 
     def __init__(
@@ -72,11 +73,15 @@ class Repository(
         dto: type[D],
         *,
         clock: Callable[[], datetime] | None = None,
+        features: Features | None = None,
     ) -> None:
         self.db = db
         self.model = model
         self.dto = dto
-        self.source = Source(model, clock or db.clock)
+        provided = features if features is not None else Features()
+        self._features_of = partial(provided.orchestrator, db)
+        self._features = self._features_of(model)
+        self.source = Source(model, clock or db.clock, self._features)
         self.config: ModelConfig = self.source.config
         check_dto(self.config, dto)
         self.where = Where(self.source)

@@ -36,12 +36,16 @@ class Rows:
         columns = [c for c in source.columns.values() if c.generated is None]
         config = source.config
         own = {"version", "version_token"} if config.versioned else set()
-        self._new_row = SchemaValidator(_row_schema(columns, new=True))
-        self._new_rows = SchemaValidator(core_schema.list_schema(_row_schema(columns, new=True)))
+        # What features keep for themselves is not a caller's to set.
+        given = [c for c in columns if c.name not in source.kept]
+        self._new_row = SchemaValidator(_row_schema(given, new=True))
+        self._new_rows = SchemaValidator(core_schema.list_schema(_row_schema(given, new=True)))
         self._changes = SchemaValidator(
-            _row_schema([c for c in columns if c.name not in {source.key, *own}], new=False)
+            _row_schema([c for c in given if c.name not in {source.key, *own}], new=False)
         )
-        self.json_columns = tuple(c.name for c in columns if c.is_json)
+        self.json_columns = tuple(
+            c.name for c in columns if c.is_json and c.name not in source.transformed
+        )
         self.has_actor = "Actor" in config.mixins
         # What a row has before its values are put in: it fixes the order of its columns, too.
         self._blank: Row = {}

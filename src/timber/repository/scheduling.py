@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from timber.database.statements import parameter
+from timber.features.feature import Write
 from timber.repository.leasing import LEASE_COLUMN, Leasing
 
 if TYPE_CHECKING:
@@ -66,16 +67,29 @@ class Scheduling(Leasing[D]):
         if move is not None:
             values["moved"] = [self.source.check_key(key) for key in moved]
             values["before"], values["after"] = move[1:]
-        statement = self._finishing(
-            rounds, move and move[0], owned=owner is not None, several=len(keys) > 1
-        )
+        several, moves = len(keys) > 1, move and move[0]
+        changed = (rounds.done, rounds.due, rounds.held, *([moves] if moves else []))
+        # What they are set to differs from row to row, and only PostgreSQL knows it.
+        write = Write("update", [dict.fromkeys(changed)], None)
         async with self.db.join_or_begin():
-            found = await self.db.write(statement, statement.bind(values))
+            found = await self._send(
+                write,
+                lambda needs: self._finishing(
+                    rounds, moves, needs, owned=owner is not None, several=several
+                ),
+                lambda statement: statement.bind(values),
+            )
             if len(found) < len(keys):
                 raise self._not_found()
 
     def _finishing(
-        self, rounds: Rounds, moves: str | None, *, owned: bool, several: bool
+        self,
+        rounds: Rounds,
+        moves: str | None,
+        needs: tuple[str, ...],
+        *,
+        owned: bool,
+        several: bool,
     ) -> Statement:
         def build() -> Statement:
             table = self.source.table
@@ -96,9 +110,10 @@ class Scheduling(Leasing[D]):
                 )
                 these = [key.in_(sa.select(locked.c[key.name]))]
             statement = table.update().values(self._next_round(rounds, moves)).where(*these)
-            return self._compile(statement.returning(key), "finish")
+            returned = self._columns(dict.fromkeys((self.source.key, *needs)))
+            return self._compile(statement.returning(*returned), "finish")
 
-        return self._statement(("finish", rounds, moves, owned, several), build)
+        return self._statement(("finish", rounds, moves, needs, owned, several), build)
 
     def _next_round(self, rounds: Rounds, moves: str | None) -> Mapping[str, Any]:
         table = self.source.table

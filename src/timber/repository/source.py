@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pydantic
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     import sqlalchemy as sa
 
+    from timber.features.orchestrator import FeatureOrchestrator
     from timber.models.config import ColumnConfig, ModelConfig
 
 
@@ -27,12 +28,18 @@ class Source:
     Args:
         model: a mapped class out of a registry.
         clock: gives the current time for created_at and its like.
+        features: what happens to the model's rows, if anything does.
 
     Raises:
         ConfigurationError: the class is not one of a registry.
     """
 
-    def __init__(self, model: type[Any], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        model: type[Any],
+        clock: Callable[[], datetime],
+        features: FeatureOrchestrator | None = None,
+    ) -> None:
         config: ModelConfig | None = getattr(model, "__model_config__", None)
         if config is None:
             raise ConfigurationError(
@@ -49,6 +56,11 @@ class Source:
             name: column_adapter(column).validate_python for name, column in self.columns.items()
         }
         self._live = config.soft_delete
+        self._features = features
+        self.transformed = features.transformed if features is not None else frozenset()
+        """Columns that are stored as something else than their value."""
+        self.kept = features.kept if features is not None else frozenset()
+        """Hidden columns that only features write."""
         self.orders: dict[Any, Any] = {}
         """Orders that have been asked for, so that each is checked once."""
 
@@ -82,6 +94,35 @@ class Source:
             return self._checks[name](value)
         except pydantic.ValidationError as error:
             raise ValidationError.from_pydantic(error).at(name) from None
+
+    def plain_column(self, name: object, what: str, field: str | None = None) -> ColumnConfig:
+        """A column that PostgreSQL can read, for what it is asked to do with it.
+
+        Raises:
+            ValidationError: there is none, or it is stored in another form.
+        """
+        column = self.column(name, field)
+        if column.name in self.transformed:
+            raise ValidationError.of(
+                field or column.name,
+                f"{column.name} is encrypted, so that PostgreSQL cannot {what} by it",
+            )
+        return column
+
+    def stored_forms(self, column: str, values: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+        """How rows with one of these values of a transformed column are found: another column, and what it may hold.
+
+        Raises:
+            ValidationError: they cannot be found.
+        """
+        found = self._features.stored_forms(column, values) if self._features else None
+        if found is None:
+            raise ValidationError.of(
+                column,
+                "is encrypted, so that PostgreSQL cannot look for its value; declare it under `searchable` to compare it with "
+                "==, != and in_()",
+            )
+        return found
 
     def check_key(self, value: object) -> Any:
         """The key of a row; a UUID may be given as text."""

@@ -37,7 +37,7 @@ class Timelines(Querying[D]):
         Args:
             column: a time of the rows; rows where it is NULL are not counted.
         """
-        if self.source.column(column, "column").type.kind != "DateTime":
+        if self.source.plain_column(column, "count rows", "column").type.kind != "DateTime":
             raise ValidationError.of(
                 "column", f"{column!r} is no DateTime: it has no hours and days"
             )

@@ -11,14 +11,14 @@ from timber.database.statements import parameter
 from timber.errors import ValidationError
 from timber.repository.filters import Filters
 from timber.repository.ordering import check_limit
-from timber.repository.querying import Querying
+from timber.repository.sending import Sending
 
 D = TypeVar("D", bound=BaseModel)
 
 MAX_BATCH: Final = 10_000
 
 
-class Trimming(Querying[D]):
+class Trimming(Sending[D]):
     """Deletes rows in batches."""
 
     async def trim(self, *filters: object, limit: int = 1000, **equals: object) -> int:
@@ -35,7 +35,7 @@ class Trimming(Querying[D]):
         check_limit(limit, "limit", MAX_BATCH)
         prepared = Filters(self.source, filters, equals)
 
-        def build() -> Any:
+        def build(needs: tuple[str, ...]) -> Any:
             table = self.source.table
             key = table.c[self.source.key]
             picked = (
@@ -46,8 +46,13 @@ class Trimming(Querying[D]):
                 .cte("picked")
                 .prefix_with("MATERIALIZED")
             )
-            return table.delete().where(key.in_(sa.select(picked.c[key.name])))
+            trimmed = table.delete().where(key.in_(sa.select(picked.c[key.name])))
+            return trimmed.returning(*self._columns(needs))
 
-        statement = self._filtered(prepared, None, build, "trim")
         values = {**prepared.values, "limit": limit}
-        return await self.db.execute(statement, statement.bind(values))
+        write = await self._prepared_deletion(None, None)
+        return await self._send_counting(
+            write,
+            lambda needs: self._filtered(prepared, needs, lambda: build(needs), "trim"),
+            lambda statement: statement.bind(values),
+        )

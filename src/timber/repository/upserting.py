@@ -11,19 +11,22 @@ from sqlalchemy.dialects.postgresql import insert
 
 from timber.database.statements import parameter
 from timber.errors import ConflictError, ValidationError
-from timber.repository.proving import TOKEN, Proving
+from timber.features.feature import Write
+from timber.repository.proving import TOKEN
 from timber.repository.rows import given_names
 from timber.repository.source import check_names
+from timber.repository.writing import Writing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from timber.database.statements import Statement
+    from timber.repository.rows import Row
 
 D = TypeVar("D", bound=BaseModel)
 
 
-class Upserting(Proving[D]):
+class Upserting(Writing[D]):
     """Stores rows of one model that may be there already."""
 
     async def upsert(
@@ -50,17 +53,76 @@ class Upserting(Proving[D]):
         target = self._check_target(on)
         given = frozenset(given_names(values))
         changed = self._check_changed([name for name in row if name in given], target, update)
+        if self._features is not None:
+            return await self._upsert_by_key(row, target, changed)
         if self.source.config.versioned:
             row[TOKEN] = secrets.randbits(62)
-        statement = self._upserting(tuple(row), target, changed)
-        rows = await self.db.write(
-            statement, self._bind(statement, row), check=self._proof_of_upsert(row, target)
+        rows = await self._send(
+            Write("insert", [row], None),
+            lambda needs: self._upserting(tuple(row), target, changed, needs),
+            lambda statement: self._bind(statement, row),
+            check=self._proof_of_upsert(row, target),
         )
         if not rows:
-            raise ConflictError(
-                f"This {self.source.name} exists already and belongs to somebody else."
-            )
+            raise self._somebody_elses()
         return (await self._load(self.dto, rows))[0]
+
+    async def _upsert_by_key(
+        self, row: Row, target: tuple[str, ...], changed: tuple[str, ...]
+    ) -> D:
+        """The same where features need to know which row it is, and whether it is there: that is found out first."""
+        async with self.db.join_or_begin():
+            while True:
+                locked = self._looking_up(target)
+                found = await self.db.fetch(locked, locked.bind(row))
+                rows = (
+                    await self._change_found(row, found[0], changed)
+                    if found
+                    else await self._insert_missing(row, target)
+                )
+                if rows:
+                    return (await self._load(self.dto, rows))[0]
+                # Somebody else has inserted it, or deleted it, between the two statements.
+
+    async def _change_found(self, row: Row, found: Any, changed: tuple[str, ...]) -> list[Any]:
+        config = self.source.config
+        if config.owner is not None and found[config.owner] != row[config.owner]:
+            raise self._somebody_elses()
+        changes = {name: row[name] for name in changed}
+        if config.soft_delete:
+            changes["deleted_at"] = None
+        if not changes:
+            key = self._by_key(self.dto, owned=False, live=False)
+            return await self.db.fetch(key, [found[self.source.key]])
+        return await self._change(changes, {"key": found[self.source.key]}, state="any")
+
+    async def _insert_missing(self, row: Row, target: tuple[str, ...]) -> list[Any]:
+        new = dict(row)  # features write into it, and it may be tried again
+        write = Write("insert", [new], self._keys_of([new]))
+        assert self._features is not None
+        await self._features.before_insert(write)
+        return await self._send(
+            write,
+            lambda needs: self._inserting(tuple(new), needs, unless=target),
+            lambda statement: self._bind(statement, new),
+        )
+
+    def _somebody_elses(self) -> ConflictError:
+        return ConflictError(
+            f"This {self.source.name} exists already and belongs to somebody else."
+        )
+
+    def _looking_up(self, target: tuple[str, ...]) -> Statement:
+        def build() -> Statement:
+            owner = self.source.config.owner
+            table = self.source.table
+            statement = sa.select(
+                *self._columns((self.source.key, *([owner] if owner is not None else [])))
+            )
+            same = (table.c[name] == parameter(name, table.c[name].type) for name in target)
+            return self._compile(statement.where(*same).with_for_update(), "look for")
+
+        return self._statement(("look_up", target), build)
 
     def _check_target(self, on: str | Iterable[str] | None) -> tuple[str, ...]:
         source = self.source
@@ -92,7 +154,11 @@ class Upserting(Proving[D]):
         return tuple(name for name in given if name in wanted and name not in kept)
 
     def _upserting(
-        self, names: tuple[str, ...], target: tuple[str, ...], changed: tuple[str, ...]
+        self,
+        names: tuple[str, ...],
+        target: tuple[str, ...],
+        changed: tuple[str, ...],
+        needs: tuple[str, ...],
     ) -> Statement:
         def build() -> Statement:
             table = self.source.table
@@ -121,9 +187,9 @@ class Upserting(Proving[D]):
             statement = inserting.on_conflict_do_update(
                 index_elements=list(target), set_=set_, where=same_owner
             )
-            return self._compile(statement.returning(*self._selected(self.dto)), "upsert")
+            return self._compile(statement.returning(*self._selected(self.dto, *needs)), "upsert")
 
-        return self._statement(("upsert", names, target, changed), build)
+        return self._statement(("upsert", names, target, changed, needs), build)
 
 
 def _unique_together(table: sa.Table) -> set[frozenset[str]]:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, insert
 
 from timber.database.statements import parameter
 from timber.errors import ServiceError, StaleDataError, UsageError, ValidationError
+from timber.features.feature import Write
 from timber.repository.proving import TOKEN, Proving
 from timber.repository.source import check_names
 
@@ -40,9 +41,14 @@ class Writing(Proving[D]):
             ConflictError: a constraint of the table refused the row.
         """
         row = self._rows.new(values, id)
-        statement = self._inserting(tuple(row))
-        rows = await self.db.write(
-            statement, self._bind(statement, row), check=self._proof_of_insert(row, values, id)
+        write = Write("insert", [row], self._keys_of([row]))
+        if self._features is not None:
+            await self._features.before_insert(write)
+        rows = await self._send(
+            write,
+            lambda needs: self._inserting(tuple(row), needs),
+            lambda statement: self._bind(statement, row),
+            check=self._proof_of_insert(row, values, id),
         )
         return (await self._load(self.dto, rows))[0]
 
@@ -100,9 +106,12 @@ class Writing(Proving[D]):
         soft = self.source.config.soft_delete and not hard
         if soft:
             values["now"] = self.source.clock()
-        statement = self._deleting(soft=soft, owned=owner is not None)
-        rows = await self.db.write(
-            statement, statement.bind(values), check=self._proof_of_delete(key, soft=soft)
+        write = await self._prepared_deletion(values.get("now"), [key])
+        rows = await self._send(
+            write,
+            lambda needs: self._deleting(needs, soft=soft, owned=owner is not None),
+            lambda statement: statement.bind(values),
+            check=self._proof_of_delete(key, soft=soft),
         )
         if not rows:
             raise self._not_found()
@@ -179,6 +188,30 @@ class Writing(Proving[D]):
         expected_version: int | None = None,
     ) -> list[Any]:
         """Change the row that ``values`` name, and give it back."""
+        features = self._features
+        needed = features.needs_current(row, merged) if features is not None else ()
+        if not needed:
+            write = Write("update", [row], [values["key"]])
+            return await self._send_change(write, values, state, merged, expected_version)
+        async with self.db.join_or_begin():
+            current = await self._lock(values, tuple(sorted(needed)), live=state == "live")
+            if current is None:
+                return []
+            own = self._merge_here(row, current, merged)
+            write = Write("update", [row], [values["key"]], current=[current])
+            return await self._send_change(write, values, state, own, expected_version)
+
+    async def _send_change(
+        self,
+        write: Write,
+        values: dict[str, Any],
+        state: State,
+        merged: tuple[str, ...],
+        expected_version: int | None,
+    ) -> list[Any]:
+        row = write.rows[0]
+        if self._features is not None:
+            await self._features.before_update(write)
         owned = "owner" in values
         self._rows.touch(row)
         for name, value in row.items():
@@ -188,33 +221,57 @@ class Writing(Proving[D]):
             token = values[f"v_{TOKEN}"] = secrets.randbits(62)
         if expected_version is not None:
             values["expected"] = expected_version
-        statement = self._updating(
-            tuple(row),
-            merged,
-            state,
-            owned=owned,
-            versioned=expected_version is not None,
-        )
-        return await self.db.write(
-            statement,
-            self._bind(statement, values, prefix="v_"),
+        return await self._send(
+            write,
+            lambda needs: self._updating(
+                tuple(row),
+                merged,
+                state,
+                needs,
+                owned=owned,
+                versioned=expected_version is not None,
+            ),
+            lambda statement: self._bind(statement, values, prefix="v_"),
             check=self._proof_of_update(values["key"], token, expected_version),
         )
 
-    def _inserting(self, names: tuple[str, ...]) -> Statement:
+    async def _lock(
+        self, values: dict[str, Any], names: tuple[str, ...], *, live: bool
+    ) -> Row | None:
+        """Columns of the row that ``values`` name as it is now, locked."""
+        statement = self._locking(names, owned="owner" in values, live=live)
+        records = await self.db.fetch(statement, statement.bind(values))
+        rows = await self._decoded(records)
+        return rows[0] if rows else None
+
+    def _merge_here(self, row: Row, current: Row, merged: tuple[str, ...]) -> tuple[str, ...]:
+        """Merge into columns that PostgreSQL cannot read; the columns that it merges by itself."""
+        for name in merged:
+            if name in self.source.transformed and isinstance(current[name], dict):
+                row[name] = {**current[name], **row[name]}
+        return tuple(name for name in merged if name not in self.source.transformed)
+
+    def _inserting(
+        self, names: tuple[str, ...], needs: tuple[str, ...], *, unless: tuple[str, ...] = ()
+    ) -> Statement:
+        """A new row, unless there is one with the same values of these columns."""
+
         def build() -> Statement:
             table = self.source.table
             values = {name: parameter(name, table.c[name].type) for name in names}
-            statement = table.insert().values(values).returning(*self._selected(self.dto))
-            return self._compile(statement, "insert")
+            statement = insert(table).values(values)
+            if unless:
+                statement = statement.on_conflict_do_nothing(index_elements=list(unless))
+            return self._compile(statement.returning(*self._selected(self.dto, *needs)), "insert")
 
-        return self._statement(("insert", names), build)
+        return self._statement(("insert", names, needs, unless), build)
 
     def _updating(
         self,
         names: tuple[str, ...],
         merged: tuple[str, ...],
         state: State,
+        needs: tuple[str, ...],
         *,
         owned: bool,
         versioned: bool,
@@ -234,20 +291,21 @@ class Writing(Proving[D]):
                 statement = statement.where(table.c.deleted_at.is_not(None))
             if versioned:
                 statement = statement.where(table.c.version == parameter("expected", sa.Integer))
-            return self._compile(statement.returning(*self._selected(self.dto)), "update")
+            return self._compile(statement.returning(*self._selected(self.dto, *needs)), "update")
 
-        return self._statement(("update", names, merged, state, owned, versioned), build)
+        return self._statement(("update", names, merged, state, needs, owned, versioned), build)
 
-    def _deleting(self, *, soft: bool, owned: bool) -> Statement:
+    def _deleting(self, needs: tuple[str, ...], *, soft: bool, owned: bool) -> Statement:
         def build() -> Statement:
             table = self.source.table
             statement: Any = table.delete()
             if soft:
                 statement = table.update().values(soft_deletion(table, self.source.config))
             statement = statement.where(*self._this_row(owned, soft))
-            return self._compile(statement.returning(table.c[self.source.key]), "delete")
+            returned = self._columns(dict.fromkeys((self.source.key, *needs)))
+            return self._compile(statement.returning(*returned), "delete")
 
-        return self._statement(("delete", soft, owned), build)
+        return self._statement(("delete", needs, soft, owned), build)
 
     def _version_by_key(self, *, owned: bool, live: bool) -> Statement:
         def build() -> Statement:

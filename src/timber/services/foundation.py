@@ -15,6 +15,7 @@ from typing_extensions import TypeVar
 from timber.database.manager import AsyncDatabaseManager
 from timber.dto import DTO
 from timber.errors import ConfigurationError, ValidationError
+from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.repository import Repository
 from timber.services.guard import guard_methods
@@ -34,9 +35,6 @@ HOOKS: Final[Mapping[Verb, tuple[str, str]]] = {
 }
 _HOOK_NAMES: Final = frozenset(name for names in HOOKS.values() for name in names)
 
-_PROVIDED: Final = frozenset({"search", "personal_data", "cache", "feed"})
-"""Features that a table has by itself, and those that ask for nothing when a row is written."""
-
 
 class Foundation(Generic[D]):
     """Everything of a service but its verbs.
@@ -47,6 +45,7 @@ class Foundation(Generic[D]):
         clock: gives the current time; the manager's where nothing is said.
         model: the name of the model, where the class does not say it.
         dto: what rows are given as, where the class does not say it; else the model's generated one.
+        features: what is provided for models that declare features.
 
     Raises:
         ConfigurationError: no model is named, it is not in the registry, the DTO does not fit it, or it declares a
@@ -67,6 +66,7 @@ class Foundation(Generic[D]):
         clock: Callable[[], datetime] | None = None,
         model: str | None = None,
         dto: type[D] | None = None,
+        features: Features | None = None,
     ) -> None:
         self.name = model or self.model
         if not self.name:
@@ -76,6 +76,7 @@ class Foundation(Generic[D]):
         self.db = db
         self.registry = registry if registry is not None else ModelRegistry()
         self.clock = clock or db.clock
+        self.features = features
         self.logger = logging.getLogger(f"{type(self).__module__}.{type(self).__qualname__}")
         rows: Any = dto or self.dto or self.registry.read_dto(self.name)
         self.repository: Repository[D] = self.repository_of(self.name, rows)
@@ -86,9 +87,10 @@ class Foundation(Generic[D]):
         db: AsyncDatabaseManager,
         registry: ModelRegistry,
         settings: TimberSettings,  # noqa: ARG003  # for services that have settings of their own
+        features: Features | None = None,
     ) -> Self:
         """The service as a :class:`~timber.Timber` with these settings has it."""
-        return cls(db, registry=registry)
+        return cls(db, registry=registry, features=features)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -112,8 +114,8 @@ class Foundation(Generic[D]):
 
     def repository_of(self, model: str, dto: type[E]) -> Repository[E]:
         """A repository of any model of the registry, for a service over more than one."""
-        check_features(self.registry, model)
-        return Repository(self.db, self.registry.get_model(model), dto, clock=self.clock)
+        rows = self.registry.get_model(model)
+        return Repository(self.db, rows, dto, clock=self.clock, features=self.features)
 
     # Hooks
 
@@ -231,21 +233,6 @@ class Foundation(Generic[D]):
     def _changed_fields(self, changes: object) -> Values:
         """The columns of a row as a caller may change them."""
         return _fields(changes, self.registry.update_dto(self.name), "")
-
-
-def check_features(registry: ModelRegistry, model: str) -> None:
-    """Hold what a model declares against what there is.
-
-    Raises:
-        ConfigurationError: it declares a feature that nobody provides.
-    """
-    missing = [
-        name for name in registry.model_config(model).features.declared if name not in _PROVIDED
-    ]
-    if missing:
-        raise ConfigurationError(
-            f"{model} declares {', '.join(missing)}, and nobody provides it: take it out of the model's features."
-        )
 
 
 def _fields(values: object, known: type[pydantic.BaseModel], at: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from timber.database.manager import AsyncDatabaseManager
 from timber.dto import CursorPage, InputDTO
 from timber.errors import ConfigurationError, ValidationError
+from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.repository.subscriptions import Subscription
 from timber.services.arguments import json_object, text, user
@@ -44,9 +45,10 @@ class NotificationService(Service[N]):
         registry: ModelRegistry | None = None,
         clock: Callable[[], datetime] | None = None,
         dto: type[N] | None = None,
+        features: Features | None = None,
         templates: Mapping[str, Template] | None = None,
     ) -> None:
-        super().__init__(db, registry=registry, clock=clock, dto=dto)
+        super().__init__(db, registry=registry, clock=clock, dto=dto, features=features)
         self._templates = {**BUILT_IN, **(templates or {})}
 
     # Writing

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from timber.database.manager import AsyncDatabaseManager
 from timber.dto import DTO
 from timber.errors import ConflictError, NotFoundError, ValidationError
+from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.services.arguments import json_object
 from timber.services.base import Service
@@ -49,9 +50,10 @@ class RuledResearch(Service[R]):
         registry: ModelRegistry | None = None,
         clock: Callable[[], datetime] | None = None,
         dto: type[R] | None = None,
+        features: Features | None = None,
         lease: timedelta = LEASE,
     ) -> None:
-        super().__init__(db, registry=registry, clock=clock, dto=dto)
+        super().__init__(db, registry=registry, clock=clock, dto=dto, features=features)
         self._sessions = self.repository_of("Session", _SessionOwner)
         rows = self.repository_of("ResearchLease", LeaseDTO)
         self._computing: Computing[R] = Computing(Leases(rows, clock=self.clock, length=lease))

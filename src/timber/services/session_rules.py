@@ -13,6 +13,7 @@ from timber.context import current_actor
 from timber.database.manager import AsyncDatabaseManager
 from timber.dto import DTO, InputDTO
 from timber.errors import UsageError, ValidationError
+from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.services.arguments import json_object, user
 from timber.services.base import Service
@@ -57,10 +58,11 @@ class RuledSessions(Service[S]):
         registry: ModelRegistry | None = None,
         clock: Callable[[], datetime] | None = None,
         dto: type[S] | None = None,
+        features: Features | None = None,
         session_types: Iterable[str] = SESSION_TYPES,
         moves: Mapping[str, Iterable[str]] = SESSION_MOVES,
     ) -> None:
-        super().__init__(db, registry=registry, clock=clock, dto=dto)
+        super().__init__(db, registry=registry, clock=clock, dto=dto, features=features)
         self.session_types = tuple(session_types)
         self.moves = Moves(moves, begin="active")
         self.events = self.repository_of("SessionEvent", SessionEventDTO)
@@ -68,11 +70,21 @@ class RuledSessions(Service[S]):
 
     @classmethod
     def of_settings(
-        cls, db: AsyncDatabaseManager, registry: ModelRegistry, settings: TimberSettings
+        cls,
+        db: AsyncDatabaseManager,
+        registry: ModelRegistry,
+        settings: TimberSettings,
+        features: Features | None = None,
     ) -> Self:
         """The service with the types and moves of these settings."""
         moves = SESSION_MOVES if settings.session_moves is None else settings.session_moves
-        return cls(db, registry=registry, session_types=settings.session_types, moves=moves)
+        return cls(
+            db,
+            registry=registry,
+            features=features,
+            session_types=settings.session_types,
+            moves=moves,
+        )
 
     async def update(
         self,

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 from timber.database.manager import AsyncDatabaseManager
 from timber.dto import CursorPage
 from timber.errors import ValidationError
+from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.repository.scheduling import Rounds
 from timber.services.arguments import user
@@ -62,9 +63,12 @@ class TrackingService(RuledTrackers[T]):
         registry: ModelRegistry | None = None,
         clock: Callable[[], datetime] | None = None,
         dto: type[T] | None = None,
+        features: Features | None = None,
     ) -> None:
-        super().__init__(db, registry=registry, clock=clock, dto=dto)
-        self._event_rules = TrackerEvents(db, registry=self.registry, clock=self.clock)
+        super().__init__(db, registry=registry, clock=clock, dto=dto, features=features)
+        self._event_rules = TrackerEvents(
+            db, registry=self.registry, clock=self.clock, features=features
+        )
         self.trackers = self.repository
         self.events = self._event_rules.repository
 

@@ -1,0 +1,31 @@
+"""The providers that the library brings along, made of settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from timber.features.providers import Features, load_providers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from timber.features.feature import FeatureProvider
+    from timber.settings import TimberSettings
+
+
+def features_of(settings: TimberSettings, given: Iterable[FeatureProvider] = ()) -> Features:
+    """What a Timber with these settings provides.
+
+    Args:
+        given: providers made in Python; one of a built-in feature's name takes the place of that made of settings.
+
+    Raises:
+        ConfigurationError: a setting does not fit, or the orders of features contradict one another.
+    """
+    chosen = [*given, *load_providers(settings.features)]
+    names = {provider.name for provider in chosen}
+    return Features([*(made for made in _built_in(settings) if made.name not in names), *chosen])
+
+
+def _built_in(settings: TimberSettings) -> Iterable[FeatureProvider]:  # noqa: ARG001  # each takes its own settings
+    return ()

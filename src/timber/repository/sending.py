@@ -1,0 +1,217 @@
+"""The one way out of a repository for everything that is written: the rows, and what features write beside them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+from pydantic import BaseModel
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from timber.database.statements import XID_COLUMN, Statement, parameter
+from timber.features.feature import Write
+from timber.repository.querying import Querying
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from timber.database.outcome import Check
+    from timber.features.feature import Companion, Row
+
+D = TypeVar("D", bound=BaseModel)
+
+WRITTEN = "written"
+"""What the rows of a write are called in the statement that has its companions."""
+_COUNTED = "SELECT count(*) AS n"
+_IF_ANY = " HAVING count(*) > 0"  # what touched no row has written nothing
+
+
+class Sending(Querying[D]):
+    """Sends writes of one model's rows."""
+
+    async def _send(
+        self,
+        write: Write,
+        build: Callable[[tuple[str, ...]], Statement],
+        bind: Callable[[Statement], list[Any]],
+        *,
+        check: Check | None = None,
+        tail: str = "",
+    ) -> list[Any]:
+        """Write rows, and what goes with them in the same statement; the records that it returns.
+
+        Args:
+            build: the statement that also returns these columns, behind its others.
+            bind: its arguments.
+            tail: the order of the records.
+        """
+        companions = self._companions(write)
+        statement = build(_needs(companions))
+        args = bind(statement)
+        if companions or tail:
+            statement, args = self._join(statement, args, companions, f"SELECT {WRITTEN}.*", tail)
+        if not self._is_followed:
+            return await self.db.write(statement, args, check=check)
+        async with self.db.join_or_begin():
+            records = await self.db.write(statement, args)
+            if records:
+                await self._follow(write)
+        return records
+
+    async def _send_counting(
+        self,
+        write: Write,
+        build: Callable[[tuple[str, ...]], Statement],
+        bind: Callable[[Statement], list[Any]],
+    ) -> int:
+        """Write whatever rows meet filters; how many they were.
+
+        Args:
+            build: the statement, which returns these columns if there are any.
+        """
+        companions = self._companions(write)
+        needs = _needs(companions)
+        if companions and not needs:
+            needs = (self.source.key,)  # RETURNING takes at least one
+        statement = build(needs)
+        args = bind(statement)
+        if not companions and not self._is_followed:
+            return await self.db.execute(statement, args)
+        if companions:
+            return await self._send_joined(write, statement, args, companions)
+        async with self.db.join_or_begin():
+            count = await self.db.execute(statement, args)
+            if count:
+                await self._follow(write)
+        return count
+
+    async def _send_beside(self, write: Write, keys: Sequence[Any]) -> None:
+        """Write what goes with rows that have been written already, in this transaction."""
+        companions = self._companions(write)
+        if companions and keys:
+            statement = self._selecting_keys(_needs(companions) or (self.source.key,))
+            args = statement.bind({"keys": list(keys)})
+            statement, args = self._join(statement, args, companions, _COUNTED, _IF_ANY)
+            await self.db.write(statement, args)
+        await self._follow(write)
+
+    async def _send_joined(
+        self, write: Write, statement: Statement, args: list[Any], companions: list[Companion]
+    ) -> int:
+        statement, args = self._join(statement, args, companions, _COUNTED, _IF_ANY)
+        if not self._is_followed:
+            return _count(await self.db.write(statement, args))
+        async with self.db.join_or_begin():
+            count = _count(await self.db.write(statement, args))
+            if count:
+                await self._follow(write)
+        return count
+
+    def _keys_of(self, rows: Sequence[Row]) -> list[Any] | None:
+        """The keys of new rows; None where PostgreSQL makes them."""
+        key = self.source.key
+        return [row[key] for row in rows] if all(key in row for row in rows) else None
+
+    async def _prepared_deletion(self, now: datetime | None, keys: list[Any] | None) -> Write:
+        """A deletion that features have let pass.
+
+        Args:
+            now: the time of a soft deletion, which is an update of that time.
+        """
+        write = (
+            Write("delete", [], keys)
+            if now is None
+            else Write("update", [{"deleted_at": now}], keys)
+        )
+        if self._features is not None:
+            await self._features.before_delete(write)
+        return write
+
+    async def _decoded(self, records: Sequence[Any]) -> list[Row]:
+        """Records as rows with the values of their columns."""
+        rows = [dict(record) for record in records]
+        if rows and self._features is not None and self._features.decodes(rows[0]):
+            await self._features.after_query(rows)
+        return rows
+
+    @property
+    def _has_beside(self) -> bool:
+        """Whether something may go with a write."""
+        features = self._features
+        return features is not None and (features.has_companions or features.has_after_write)
+
+    @property
+    def _is_followed(self) -> bool:
+        return self._features is not None and self._features.has_after_write
+
+    def _companions(self, write: Write) -> list[Companion]:
+        return self._features.companions(write) if self._features is not None else []
+
+    async def _follow(self, write: Write) -> None:
+        if self._features is not None:
+            await self._features.after_write(write)
+
+    # Statements
+
+    def _join(
+        self,
+        main: Statement,
+        args: list[Any],
+        companions: Sequence[Companion],
+        selected: str,
+        tail: str,
+    ) -> tuple[Statement, list[Any]]:
+        """One statement of the main one and its companions, and the arguments of all."""
+        texts = tuple(companion.sql for companion in companions)
+
+        def build() -> Statement:
+            number = len(args)
+            parts = [f"{WRITTEN} AS ({main.sql})"]
+            for index, companion in enumerate(companions):
+                numbers = [f"${number + n + 1}" for n in range(len(companion.args))]
+                number += len(companion.args)
+                parts.append(f"beside_{index} AS ({companion.sql.format(*numbers)})")
+            beginning = f"WITH {', '.join(parts)} {selected}"
+            end = f" FROM {WRITTEN}{tail}"
+            return Statement(
+                beginning + end,
+                label=main.label,
+                returning=True,
+                sql_with_xid=f"{beginning}, pg_current_xact_id() AS {XID_COLUMN}{end}",
+            )
+
+        statement = self._statements.get(("join", main.sql, texts, selected, tail), build)
+        return statement, [*args, *(value for c in companions for value in c.args)]
+
+    def _locking(self, names: tuple[str, ...], *, owned: bool, live: bool) -> Statement:
+        """Columns of one row, and what is needed to read them, locked."""
+        features = self._features
+        support = features.support if features is not None else ()
+        wanted = tuple(dict.fromkeys((self.source.key, *names, *support)))
+
+        def build() -> Statement:
+            statement = sa.select(*self._columns(wanted)).where(*self._this_row(owned, live))
+            return self._compile(statement.with_for_update(of=self.source.table), "lock")
+
+        return self._statement(("lock", wanted, owned, live), build)
+
+    def _selecting_keys(self, names: tuple[str, ...]) -> Statement:
+        def build() -> Statement:
+            table = self.source.table
+            key = table.c[self.source.key]
+            statement = sa.select(*(table.c[name] for name in names)).where(
+                key == sa.any_(parameter("keys", ARRAY(key.type)))
+            )
+            return self._compile(statement, "beside")
+
+        return self._statement(("beside", names), build)
+
+
+def _count(records: Sequence[Any]) -> int:
+    count: int = records[0]["n"] if records else 0
+    return count
+
+
+def _needs(companions: Sequence[Companion]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for companion in companions for name in companion.needs))
