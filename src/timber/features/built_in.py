@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from timber.features.providers import Features, load_providers
+from timber.features.validation import ValidationProvider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,8 +25,13 @@ def features_of(settings: TimberSettings, given: Iterable[FeatureProvider] = ())
     """
     chosen = [*given, *load_providers(settings.features)]
     names = {provider.name for provider in chosen}
-    return Features([*(made for made in _built_in(settings) if made.name not in names), *chosen])
+    return Features([*(made for made in _of_settings(settings) if made.name not in names), *chosen])
 
 
-def _built_in(settings: TimberSettings) -> Iterable[FeatureProvider]:  # noqa: ARG001  # each takes its own settings
-    return ()
+def features_without_settings() -> Features:
+    """What needs no setting: the features of a repository that was given none."""
+    return Features((ValidationProvider(),))
+
+
+def _of_settings(settings: TimberSettings) -> Iterable[FeatureProvider]:  # noqa: ARG001  # each takes its own
+    yield ValidationProvider()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import BaseModel
 
 from timber.database.statements import StatementCache
-from timber.features.providers import Features
+from timber.features.built_in import features_without_settings
 from timber.models.dto_check import check_dto
 from timber.repository.bulk import Bulk
 from timber.repository.changing import Changing
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from timber.database.manager import AsyncDatabaseManager
+    from timber.features.providers import Features
     from timber.models.config import ModelConfig
 
 D = TypeVar("D", bound=BaseModel)
@@ -60,7 +61,7 @@ class Repository(
         dto: what rows are given as; it reads only the columns it has fields for. A field with an alias reads the column of
             that name.
         clock: gives the current time; the manager's where nothing is said.
-        features: what is provided for models that declare features.
+        features: what is provided for models that declare features; only what needs no setting where nothing is said.
 
     Raises:
         ConfigurationError: the DTO has a field that is no column, or the model declares a feature that is not provided.
@@ -78,7 +79,7 @@ class Repository(
         self.db = db
         self.model = model
         self.dto = dto
-        provided = features if features is not None else Features()
+        provided = features if features is not None else features_without_settings()
         self._features_of = partial(provided.orchestrator, db)
         self._features = self._features_of(model)
         self.source = Source(model, clock or db.clock, self._features)
