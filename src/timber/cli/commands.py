@@ -10,6 +10,7 @@ import typer
 
 from timber.cli import migrate
 from timber.cli.answers import Commands, Json
+from timber.cli.doctor.command import doctor
 from timber.cli.schema import schema
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 app.add_typer(migrate.app, name="migrate")
 app.command()(schema)
+app.command()(doctor)
 
 
 def run(arguments: Sequence[str] | None) -> int:
