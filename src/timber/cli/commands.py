@@ -10,7 +10,9 @@ import typer
 
 from timber.cli import migrate
 from timber.cli.answers import Commands, Json
+from timber.cli.check import check
 from timber.cli.doctor.command import doctor
+from timber.cli.explain.command import explain
 from timber.cli.schema import schema
 
 app = typer.Typer(
@@ -26,7 +28,9 @@ app = typer.Typer(
 
 app.add_typer(migrate.app, name="migrate")
 app.command()(schema)
+app.command()(check)
 app.command()(doctor)
+app.command()(explain)
 
 
 def run(arguments: Sequence[str] | None) -> int:

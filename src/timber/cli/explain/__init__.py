@@ -1,0 +1,1 @@
+"""``timber explain``: how PostgreSQL finds the rows of a query, and which indexes it uses."""
