@@ -39,6 +39,13 @@ if TYPE_CHECKING:
         UsageError,
         ValidationError,
     )
+    from timber.features.feature import (
+        Companion,
+        Feature,
+        FeatureModel,
+        FeatureProvider,
+        Write,
+    )
     from timber.models.config import ModelConfig
     from timber.models.registry import ModelRegistry
     from timber.repository.repository import Repository
@@ -67,11 +74,15 @@ __all__ = [
     "AsyncDatabaseManager",
     "Bucket",
     "CommitOutcomeUnknownError",
+    "Companion",
     "ConfigurationError",
     "ConflictError",
     "CursorPage",
     "DatabaseError",
+    "Feature",
     "FeatureBypassedError",
+    "FeatureModel",
+    "FeatureProvider",
     "FieldProblem",
     "InputDTO",
     "ModelConfig",
@@ -116,6 +127,7 @@ __all__ = [
     "UnitOfWorkSharedError",
     "UsageError",
     "ValidationError",
+    "Write",
     "acting_as",
     "current_actor",
     "deadline",
@@ -130,6 +142,13 @@ _ROOMS = {
     "timber.database.monitoring": ("Plan", "PoolStatus"),
     "timber.database.outcome": ("outcome_of",),
     "timber.database.unit_of_work": ("UnitOfWork",),
+    "timber.features.feature": (
+        "Companion",
+        "Feature",
+        "FeatureModel",
+        "FeatureProvider",
+        "Write",
+    ),
     "timber.dto": ("DTO", "CursorPage", "InputDTO", "Page", "SearchHit"),
     "timber.models.config": ("ModelConfig",),
     "timber.models.registry": ("ModelRegistry",),

@@ -57,13 +57,13 @@ def _json_schema() -> str:
 
 def _python_module(models: list[Path] | None) -> str:
     """The DTOs of those models that are not built in as they are."""
+    from timber.features.providers import registry_of
     from timber.models.python_module import write_python_module
     from timber.models.registry import ModelRegistry
 
     settings = settings_of(models=models)
-    language = settings.search_language
-    registry = ModelRegistry(dirs=settings.model_config_dirs, search_language=language)
-    built_in = ModelRegistry(search_language=language)
+    registry = registry_of(settings)
+    built_in = ModelRegistry(search_language=settings.search_language)
     known = built_in.list_models()
     names = [
         name

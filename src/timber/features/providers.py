@@ -10,6 +10,7 @@ from timber.errors import ConfigurationError
 from timber.features.feature import FeatureModel, FeatureProvider
 from timber.features.orchestrator import FeatureOrchestrator
 from timber.models.column_types import nearest
+from timber.models.registry import ModelRegistry
 from timber.models.stored import blind_index
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from timber.database.manager import AsyncDatabaseManager
     from timber.features.feature import Feature
     from timber.models.config import ModelConfig
-    from timber.models.registry import ModelRegistry
+    from timber.settings import TimberSettings
 
 ROW_FEATURES: Final = frozenset({"encryption", "validation", "audit", "embedding"})
 """The built-in features that have to do something with every row; the others the table or the repository has by itself."""
@@ -138,6 +139,23 @@ def load_providers(names: Iterable[str]) -> list[FeatureProvider]:
         ConfigurationError: there is no such class, or it is no provider.
     """
     return [_load(name) for name in names]
+
+
+def registry_of(settings: TimberSettings, *, classes: Iterable[type[Any]] = ()) -> ModelRegistry:
+    """The models that settings name, with what their features need in the tables; for tools that start no Timber.
+
+    Args:
+        classes: mapped classes beside them.
+
+    Raises:
+        ConfigurationError: something in the models is wrong.
+    """
+    return ModelRegistry(
+        dirs=settings.model_config_dirs,
+        classes=classes,
+        features=load_providers(settings.features),
+        search_language=settings.search_language,
+    )
 
 
 def _load(name: str) -> FeatureProvider:
