@@ -188,6 +188,32 @@ class CommitOutcomeUnknownError(DatabaseError):
     outcome = "unknown"
 
 
+class EncryptionError(ServiceError):
+    """A value could not be encrypted or decrypted."""
+
+    def __init__(self, message: str | None = None, *, key_id: str | None = None) -> None:
+        self.key_id = key_id
+        super().__init__(message)
+
+
+class KeyNotFoundError(EncryptionError):
+    """A key is not there. Put it back where the keys come from: nothing else can decrypt what it has encrypted."""
+
+
+class KeyDestroyedError(EncryptionError):
+    """The data key of the person whose row this is was destroyed: their encrypted values cannot be read any more, and no
+    new ones can be written.
+    """
+
+    status = 410
+
+
+class DecryptionError(EncryptionError):
+    """An encrypted value is not what was written there: it was changed or moved, or its key is another one than the one of
+    that name that it was encrypted with.
+    """
+
+
 class ConfigurationError(ServiceError):
     """The configuration is not valid."""
 

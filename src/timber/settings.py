@@ -41,6 +41,12 @@ class TimberSettings(BaseSettings):
 
     features: Annotated[tuple[str, ...], NoDecode] = ()
     """Providers of features of one's own, as ``package.module:Class``; in the environment separated by commas."""
+    encryption_keys: str | Path | None = Field(default=None, repr=False)
+    """The master keys of encrypted columns: the path of a key file, or ``env:NAME`` for an environment variable."""
+    person_keys: str | Path | None = Field(default=None, repr=False)
+    """Where the data keys of persons are kept, outside of the database: a folder, or the URL of another PostgreSQL."""
+    person_key_seconds: float = Field(default=60.0, ge=0, le=3600)
+    """How long a person's data key may stay unwrapped in memory, and so outlive its destruction in another process."""
 
     application_name: str = "timber"
     pool_size: int = Field(default=20, ge=1)
@@ -104,6 +110,9 @@ class SettingsKeywords(TypedDict, total=False):
     session_moves: dict[str, tuple[str, ...]] | None
     search_language: str
     features: tuple[str, ...] | list[str]
+    encryption_keys: str | Path | None
+    person_keys: str | Path | None
+    person_key_seconds: float
     application_name: str
     pool_size: int
     max_overflow: int
