@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from timber.models.column_types import JSON_KINDS, TEXT_KINDS, nearest
+from timber.models.encryption_checks import encryption_problems
 from timber.models.feed_ddl import FEED_KINDS
 from timber.models.rules import CROSS_FIELD, read_rule
 
@@ -78,45 +79,8 @@ class _FeatureChecks:
         if encryption is None:
             return
         self._all_known("encryption", "columns", encryption.columns)
-        for position, name in enumerate(encryption.searchable):
-            if name not in encryption.columns:
-                message = f"{name} is searchable but not among the encrypted columns"
-                self._wrong("encryption", message, "searchable", position)
-        if encryption.per_person and self._config.owner is None:
-            message = "a key per person needs to know whose the row is: declare an owner"
-            self._wrong("encryption", message, "per_person")
-        for position, name in enumerate(encryption.columns):
-            if use := self._use_of_plaintext(name):
-                message = f"{name} is encrypted, so PostgreSQL cannot read it, but it is {use}"
-                self._wrong("encryption", message, "columns", position)
-
-    def _use_of_plaintext(self, name: str) -> str | None:
-        config = self._config
-        column = config.column(name) if name in config.column_names else None
-        if column is None:
-            return None
-        features = config.features
-        word = re.compile(rf"\b{re.escape(name)}\b")
-        in_sql = [
-            *((f"in the generated column {c.name}", c.generated) for c in config.columns),
-            *((f"in the check of {c.name}", c.check) for c in config.columns),
-            *((f"in the check {c.name}", c.check) for c in config.constraints),
-            *(("in the condition of an index", i.where) for i in config.indexes),
-        ]
-        uses = {
-            "the primary key": column.primary_key,
-            "a reference": column.foreign_key is not None,
-            "generated": column.generated is not None,
-            "the owner": config.owner == name,
-            "unique": column.unique
-            or any(name in (constraint.unique or ()) for constraint in config.constraints),
-            "indexed": column.index
-            or any(name in (*i.column_names, *i.include) for i in config.indexes),
-            "searched": features.search is not None and name in features.search.weights,
-            "embedded": features.embedding is not None and name in features.embedding.columns,
-        }
-        uses |= {where: bool(sql and word.search(sql)) for where, sql in in_sql}
-        return next((use for use, so in uses.items() if so), None)
+        for message, below in encryption_problems(self._model, self._config):
+            self._wrong("encryption", message, *below)
 
     def _validation(self) -> None:
         validation = self._config.features.validation

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from timber.models.column_types import nearest
+from timber.models.stored import is_encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -136,6 +137,10 @@ def _ordering(other: ModelConfig, word: str) -> tuple[str, bool]:
         hint = nearest(name, other.column_names)
         raise UnclearRelationshipError(
             f"{other.name} has no column {name!r} to order by{hint}", "order_by"
+        )
+    if is_encrypted(other, name):
+        raise UnclearRelationshipError(
+            f"{other.name}.{name} is encrypted, so that PostgreSQL cannot order by it", "order_by"
         )
     return name, word.startswith("-")
 
