@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from timber.features.encryption import provider_of_settings
 from timber.features.providers import Features, load_providers
 from timber.features.validation import ValidationProvider
 
@@ -33,5 +34,8 @@ def features_without_settings() -> Features:
     return Features((ValidationProvider(),))
 
 
-def _of_settings(settings: TimberSettings) -> Iterable[FeatureProvider]:  # noqa: ARG001  # each takes its own
+def _of_settings(settings: TimberSettings) -> Iterable[FeatureProvider]:
     yield ValidationProvider()
+    encryption = provider_of_settings(settings)
+    if encryption is not None:
+        yield encryption

@@ -146,10 +146,12 @@ class FeatureProvider:
     Attributes:
         name: what a model declares it as.
         after: the features that see a row before this one does on its way in; on the way out the order is reversed.
+        last: whether all others see a row before this one does, but those that ask to come after it.
     """
 
     name: ClassVar[str]
     after: ClassVar[frozenset[str]] = frozenset()
+    last: ClassVar[bool] = False
 
     def on_model(self, config: ModelConfig) -> Sequence[ColumnConfig]:  # noqa: ARG002  # for those who override it
         """Hidden columns that a model which declares this feature gets."""

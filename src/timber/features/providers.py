@@ -14,7 +14,7 @@ from timber.models.registry import ModelRegistry
 from timber.models.stored import blind_index
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from timber.database.manager import AsyncDatabaseManager
     from timber.features.feature import Feature
@@ -185,6 +185,11 @@ def _in_order(providers: Sequence[FeatureProvider]) -> tuple[FeatureProvider, ..
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for provider in providers:
         sorter.add(provider.name, *(name for name in sorted(provider.after) if name in by_name))
+        if provider.last:
+            sorter.add(
+                provider.name,
+                *(name for name in by_name if not _follows(name, provider.name, by_name)),
+            )
     try:
         return tuple(by_name[name] for name in sorter.static_order())
     except CycleError as error:
@@ -192,3 +197,16 @@ def _in_order(providers: Sequence[FeatureProvider]) -> tuple[FeatureProvider, ..
         raise ConfigurationError(
             f"The features cannot be put in an order: {circle}. Change `after` of one of them."
         ) from error
+
+
+def _follows(name: str, first: str, providers: Mapping[str, FeatureProvider]) -> bool:
+    """Whether a feature is, or asks to come after, another one, be it through others."""
+    seen, open_ = set(), [name]
+    while open_:
+        looked_at = open_.pop()
+        if looked_at == first:
+            return True
+        if looked_at in providers and looked_at not in seen:
+            seen.add(looked_at)
+            open_ += providers[looked_at].after
+    return False

@@ -59,11 +59,11 @@ def _searchable_problems(config: ModelConfig) -> Iterator[Problem]:
                 below,
             )
         elif encryption.per_person:
-            yield (
+            message = (
                 f"{name} cannot be searchable with `per_person`: its digests would outlive the person's key, and guesses "
-                "could be held against them",
-                below,
+                "could be held against them"
             )
+            yield message, below
 
 
 def _key_problems(config: ModelConfig) -> Iterator[Problem]:
@@ -71,11 +71,11 @@ def _key_problems(config: ModelConfig) -> Iterator[Problem]:
     key = config.column(config.primary_key)
     made_there = key.identity or key.generated is not None or key.server_default is not None
     if made_there and key.default is None:
-        yield (
+        message = (
             f"PostgreSQL makes the key {key.name}, and encryption binds values to it before the row is there: have the key "
-            "made here, like `{name: id, type: UUID, primary_key: true, default: uuid7}`",
-            (),
+            "made here, like `{name: id, type: UUID, primary_key: true, default: uuid7}`"
         )
+        yield message, ()
     if key.foreign_key is not None and key.foreign_key.on_update in _CHANGING:
         yield (
             f"{key.name} would change with the row it refers to, and encryption binds values to it: take away `on_update`",
@@ -91,15 +91,17 @@ def _person_problems(config: ModelConfig) -> Iterator[Problem]:
         return
     owner = config.column(config.owner)
     if owner.nullable:
-        message = f"a key per person needs a person for each row: make {owner.name} `nullable: false`"
+        message = (
+            f"a key per person needs a person for each row: make {owner.name} `nullable: false`"
+        )
         yield message, ("per_person",)
     key = owner.foreign_key
     if key is not None and (key.on_update in _CHANGING or key.on_delete in _CHANGING - {"cascade"}):
-        yield (
+        message = (
             f"PostgreSQL would change {owner.name} by itself, and leave values under the key of somebody else: take away "
-            "on_update, set_null and set_default",
-            ("per_person",),
+            "on_update, set_null and set_default"
         )
+        yield message, ("per_person",)
 
 
 def _use_of_plaintext(model: Assembled, config: ModelConfig, column: ColumnConfig) -> str | None:

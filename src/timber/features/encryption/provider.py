@@ -43,8 +43,7 @@ class EncryptionProvider(FeatureProvider):
     """
 
     name: ClassVar[str] = "encryption"
-    # What sees values rather than ciphertext comes first.
-    after: ClassVar[frozenset[str]] = frozenset({"validation", "embedding", "audit"})
+    last: ClassVar[bool] = True  # all others see values, and not ciphertext
 
     def __init__(
         self,

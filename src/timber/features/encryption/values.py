@@ -143,7 +143,8 @@ _PLAIN: Final[dict[str, tuple[Callable[[Any], bytes], Callable[[bytes], Any]]]] 
 }
 
 
-def _decimal_text(value: Decimal) -> bytes:
+def _decimal_text(value: Decimal | int) -> bytes:
+    value = Decimal(value)  # a default of the application's own may be an integer
     return str(value or value.copy_abs()).encode()
 
 
@@ -155,8 +156,8 @@ def _decimal_of(scale: int | None) -> Callable[[bytes], Decimal]:
     return lambda data: Decimal(data.decode()).quantize(places, context=_EXACT)
 
 
-def _shortest_decimal(value: Decimal) -> bytes:
-    return _decimal_text(value.normalize(_EXACT))
+def _shortest_decimal(value: Decimal | int) -> bytes:
+    return _decimal_text(Decimal(value).normalize(_EXACT))
 
 
 def _array(item: Codec) -> Callable[[Any], bytes]:
