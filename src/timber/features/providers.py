@@ -141,11 +141,14 @@ def load_providers(names: Iterable[str]) -> list[FeatureProvider]:
     return [_load(name) for name in names]
 
 
-def registry_of(settings: TimberSettings, *, classes: Iterable[type[Any]] = ()) -> ModelRegistry:
+def registry_of(
+    settings: TimberSettings, *, classes: Iterable[type[Any]] = (), built_in: bool = True
+) -> ModelRegistry:
     """The models that settings name, with what their features need in the tables; for tools that start no Timber.
 
     Args:
         classes: mapped classes beside them.
+        built_in: whether the models of the built-in services are there too.
 
     Raises:
         ConfigurationError: something in the models is wrong.
@@ -153,6 +156,7 @@ def registry_of(settings: TimberSettings, *, classes: Iterable[type[Any]] = ()) 
     return ModelRegistry(
         dirs=settings.model_config_dirs,
         classes=classes,
+        built_in=built_in,
         features=load_providers(settings.features),
         search_language=settings.search_language,
     )
