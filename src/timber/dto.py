@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import date, datetime, time
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -55,13 +55,23 @@ class CursorPage(BaseModel, Generic[T]):
 
 
 class SearchHit(BaseModel, Generic[T]):
-    """One result of a search: the item, its score (higher is better), and a snippet of the text that matched."""
+    """One result of a search: the item, its score (higher is better), and a snippet of the text that matched.
+
+    Scores are compared within one search only. Where it went by meaning, too, there are the places that the item has, from
+    1, among those with the words and among those with the meaning.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     item: T
     score: float
     snippet: str | None = None
+    keyword_rank: int | None = None
+    semantic_rank: int | None = None
+
+
+SearchMode = Literal["keyword", "semantic", "hybrid"]
+"""What a search goes by: the words of the query, its meaning, or both."""
 
 
 def encode_json(value: object, field: str = "value") -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypedDict
 
 import pydantic
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from timber.errors import ConfigurationError
@@ -47,6 +47,19 @@ class TimberSettings(BaseSettings):
     """Where the data keys of persons are kept, outside of the database: a folder, or the URL of another PostgreSQL."""
     person_key_seconds: float = Field(default=60.0, ge=0, le=3600)
     """How long a person's data key may stay unwrapped in memory, and so outlive its destruction in another process."""
+
+    embedder: str | None = Field(default=None, repr=False)
+    """What makes vectors for semantic search: ``model2vec:FOLDER``, ``sentence-transformers:NAME``, ``openai:URL#MODEL``."""
+    embedder_key: SecretStr | None = None
+    """What the service behind ``openai:`` knows its caller by."""
+    embedder_timeout: Seconds = 30.0
+    """How long one call of an embedder may take."""
+    embedding_batch: int = Field(default=64, ge=1)
+    """How many pieces of text are handed to an embedder at once."""
+    embedding_attempts: int = Field(default=6, ge=1)
+    """How often a row is tried before it is given up."""
+    embedding_longest_text: int = Field(default=20_000_000, ge=1)
+    """Characters; the vectors of a row with more are given up at once."""
 
     application_name: str = "timber"
     pool_size: int = Field(default=20, ge=1)
@@ -113,6 +126,12 @@ class SettingsKeywords(TypedDict, total=False):
     encryption_keys: str | Path | None
     person_keys: str | Path | None
     person_key_seconds: float
+    embedder: str | None
+    embedder_key: SecretStr | str | None
+    embedder_timeout: float
+    embedding_batch: int
+    embedding_attempts: int
+    embedding_longest_text: int
     application_name: str
     pool_size: int
     max_overflow: int

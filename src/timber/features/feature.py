@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from timber.database.manager import AsyncDatabaseManager
+    from timber.features.background import BackgroundWork
     from timber.models.columns import ColumnConfig
     from timber.models.config import ModelConfig
     from timber.models.registry import ModelRegistry
@@ -167,6 +168,10 @@ class FeatureProvider:
 
     async def start(self, db: AsyncDatabaseManager, registry: ModelRegistry) -> None:
         """Begin, when the database can be reached."""
+
+    def background(self) -> Sequence[BackgroundWork]:
+        """What is to be done beside requests, by ``timber worker`` or inside the application; asked for after :meth:`start`."""
+        return ()
 
     async def close(self) -> None:
         """End."""

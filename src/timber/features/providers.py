@@ -27,7 +27,7 @@ ROW_FEATURES: Final = frozenset({"encryption", "validation", "audit", "embedding
 _WAYS: Final = {
     "encryption": "name the keys in the setting encryption_keys, or pass keys= to Timber",
     "audit": "set audit_key, or pass the provider in features=",
-    "embedding": "set embedder, or pass embedders= to Timber",
+    "embedding": "set embedder, or pass an EmbeddingProvider in providers=",
 }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from timber.models.embedding_tables import add_embedding_tables
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
 
@@ -11,7 +13,9 @@ if TYPE_CHECKING:
 
     from timber.models.config import ModelConfig
 
-_BUILDERS: Final[tuple[Callable[[sa.MetaData, Collection[ModelConfig]], None], ...]] = ()
+_BUILDERS: Final[tuple[Callable[[sa.MetaData, Collection[ModelConfig]], None], ...]] = (
+    add_embedding_tables,
+)
 """Each adds its tables if one of the models needs them."""
 
 

@@ -97,6 +97,7 @@ class ModelRegistry:
         self.metadata = new_metadata()
         self._build({name: model.declared.mapped for name, model in assembly.models.items()})
         add_library_tables(self.metadata, self._configs.values())
+        create_extensions(self.metadata)
 
     def _relations_of(self, name: str) -> dict[str, Relation]:
         config = self._configs[name]
@@ -124,7 +125,6 @@ class ModelRegistry:
                 association.table.to_metadata(self.metadata)
             else:
                 self._build_association(association.config.name)
-        create_extensions(self.metadata)
         mappers = orm.registry(metadata=self.metadata)
         map_classes(mappers, own, self._configs, self._classes, self.relations)
         mappers.configure()

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from typing_extensions import TypeVar
 
-from timber.dto import DTO, InputDTO, Page, SearchHit
+from timber.dto import DTO, InputDTO, Page, SearchHit, SearchMode
 from timber.errors import ConflictError, NotFoundError
 from timber.services.foundation import Foundation, Values
 
@@ -248,6 +248,7 @@ class Service(Foundation[D]):
         self,
         query: str,
         *filters: object,
+        mode: SearchMode | None = None,
         limit: int = 20,
         owner: str | None = None,
         include_deleted: bool = False,
@@ -255,11 +256,21 @@ class Service(Foundation[D]):
     ) -> builtins.list[SearchHit[D]]:
         """The rows whose text matches, best first.
 
+        Args:
+            mode: ``keyword`` for the words, ``semantic`` for the meaning, ``hybrid`` for both; where nothing is said,
+                whatever the model declares.
+
         Raises:
-            UsageError: the model declares no search.
+            UsageError: the model declares no search, or no embedding.
         """
         return await self.repository.search(
-            query, *filters, limit=limit, owner=owner, include_deleted=include_deleted, **equals
+            query,
+            *filters,
+            mode=mode,
+            limit=limit,
+            owner=owner,
+            include_deleted=include_deleted,
+            **equals,
         )
 
     # Inside: what a domain with rules of its own replaces

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import timedelta
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 from uuid import UUID
 
 from typing_extensions import TypeVar
 
-from timber.dto import CursorPage, SearchHit
-from timber.errors import NotFoundError, UsageError, ValidationError
+from timber.dto import CursorPage, SearchHit, SearchMode
+from timber.errors import NotFoundError, UsageError
 from timber.services.arguments import duration, json_object, text, user
 from timber.services.research_dtos import ResearchCreate, ResearchDTO
 from timber.services.research_rules import RuledResearch
@@ -19,8 +19,6 @@ from timber.services.research_rules import RuledResearch
 __all__ = ["ResearchCreate", "ResearchDTO", "ResearchService"]
 
 R = TypeVar("R", bound=ResearchDTO, default=ResearchDTO)
-
-Mode = Literal["keyword", "semantic", "hybrid"]
 
 
 class ResearchService(RuledResearch[R]):
@@ -146,32 +144,26 @@ class ResearchService(RuledResearch[R]):
         self,
         query: str,
         *,
-        mode: Mode | None = None,
+        mode: SearchMode | None = None,
         owner: str | None = None,
         session_id: UUID | str | None = None,
         research_type: str | None = None,
         limit: int = 20,
     ) -> list[SearchHit[R]]:
-        """The results whose title or content has the words of ``query``, best first.
+        """The results whose title or content matches ``query``, best first.
 
         Args:
             query: words as people type them: quotes hold a phrase together, ``or`` and ``-`` work.
-            mode: ``keyword``, which is all there is without an embedding.
+            mode: ``keyword`` for the words; ``semantic`` for the meaning and ``hybrid`` for both need an embedding, which
+                ``extends: ResearchData`` can declare. Where nothing is said, whatever is declared.
 
         Raises:
             UsageError: ``semantic`` and ``hybrid`` need an embedding.
         """
-        if mode not in (None, "keyword", "semantic", "hybrid"):
-            raise ValidationError.of("mode", "is not one of keyword, semantic, hybrid")
-        if mode in ("semantic", "hybrid"):
-            raise UsageError(
-                f"{mode} search compares meanings, and {self.name} declares no embedding to do it with: "
-                "use mode='keyword', which searches words."
-            )
         key = None if session_id is None else self._key(session_id, "session_id")
         equals = _narrowed(session_id=key, type=research_type)
         return await self.repository.search(
-            query, limit=limit, owner=owner, include_deleted=False, **equals
+            query, mode=mode, limit=limit, owner=owner, include_deleted=False, **equals
         )
 
     async def get_or_compute(
