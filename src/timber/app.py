@@ -106,11 +106,7 @@ class Timber:
             raise UsageError("This Timber is running already.")
         settings = self.settings
         features = features_of(settings, self._providers)
-        registry = self._registry or ModelRegistry(
-            dirs=settings.model_config_dirs,
-            features=features.providers,
-            search_language=settings.search_language,
-        )
+        registry = self._models(features)
         for module in self._dtos:
             registry.check_module(module)
         for model in registry.list_models():
@@ -201,8 +197,19 @@ class Timber:
 
     @property
     def registry(self) -> ModelRegistry:
-        """The models."""
-        return self._running.registry
+        """The models; they are read when they are first asked for, at the start at the latest."""
+        if self._parts is not None:
+            return self._parts.registry
+        return self._models(features_of(self.settings, self._providers))
+
+    def _models(self, features: Features) -> ModelRegistry:
+        if self._registry is None:
+            self._registry = ModelRegistry(
+                dirs=self.settings.model_config_dirs,
+                features=features.providers,
+                search_language=self.settings.search_language,
+            )
+        return self._registry
 
     @property
     def sessions(self) -> SessionService[SessionDTO]:

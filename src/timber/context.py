@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Generator
 
 _actor: ContextVar[str | None] = ContextVar("timber_actor", default=None)
-_deadline: ContextVar[float | None] = ContextVar("timber_deadline", default=None)
+_deadline: ContextVar[Deadline | None] = ContextVar("timber_deadline", default=None)
 
 
 def current_actor() -> str | None:
@@ -31,8 +31,23 @@ def acting_as(actor: str | None) -> Generator[None]:
         _actor.reset(token)
 
 
+class Deadline:
+    """Until when the work inside a :func:`deadline` may go on."""
+
+    __slots__ = ("_timeout", "at")
+
+    def __init__(self, at: float, timeout: asyncio.Timeout) -> None:
+        self.at: float | None = at
+        self._timeout = timeout
+
+    def lift(self) -> None:
+        """Let what is left take its time: a stream to a slow client, once its first part is there."""
+        self.at = None
+        self._timeout.reschedule(None)
+
+
 @asynccontextmanager
-async def deadline(seconds: float) -> AsyncGenerator[None]:
+async def deadline(seconds: float) -> AsyncGenerator[Deadline]:
     """Bound everything awaited inside to ``seconds`` from now; an outer, earlier deadline stays in force.
 
     Raises:
@@ -41,14 +56,16 @@ async def deadline(seconds: float) -> AsyncGenerator[None]:
     loop = asyncio.get_running_loop()
     outer = _deadline.get()
     at = loop.time() + seconds
-    if outer is not None:
-        at = min(at, outer)
-    token = _deadline.set(at)
+    if outer is not None and outer.at is not None:
+        at = min(at, outer.at)
+    timeout = asyncio.timeout_at(at)
+    limit = Deadline(at, timeout)
+    token = _deadline.set(limit)
     try:
-        async with asyncio.timeout_at(at):
-            yield
+        async with timeout:
+            yield limit
     except TimeoutError as error:
-        if loop.time() < at:
+        if limit.at is None or loop.time() < at:
             raise  # somebody else's timeout, not this deadline
         raise QueryTimeoutError(f"The deadline of {seconds:g} s is over.") from error
     finally:
@@ -57,7 +74,7 @@ async def deadline(seconds: float) -> AsyncGenerator[None]:
 
 def remaining(limit: float) -> float:
     """Seconds that a step bounded by ``limit`` may take under the current deadline, never below 0."""
-    at = _deadline.get()
-    if at is None:
+    current = _deadline.get()
+    if current is None or current.at is None:
         return limit
-    return max(0.0, min(limit, at - asyncio.get_running_loop().time()))
+    return max(0.0, min(limit, current.at - asyncio.get_running_loop().time()))

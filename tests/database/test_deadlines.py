@@ -15,7 +15,7 @@ from tests.database.ledger import (
     insert,
 )
 from tests.harness.proxy import Direction, Proxy
-from timber.context import deadline
+from timber.context import deadline, remaining
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import (
     outcome_of,
@@ -35,6 +35,22 @@ def before_commit(db: AsyncDatabaseManager, action: Callable[[], object]) -> Non
 
 
 @pytest.mark.parametrize("way", ["commit", "lone write"])
+async def test_a_deadline_that_is_lifted_ends_nothing_and_an_outer_one_still_does():
+    async with deadline(0.02) as limit:
+        limit.lift()
+        await asyncio.sleep(0.05)
+        assert remaining(7.0) == 7.0
+    with pytest.raises(QueryTimeoutError, match="deadline"):
+        async with deadline(0.02), deadline(5) as inner:
+            inner.lift()
+            await asyncio.sleep(5)
+    with pytest.raises(TimeoutError):
+        async with deadline(0.01) as limit:
+            limit.lift()
+            await asyncio.sleep(0.02)
+            raise TimeoutError  # somebody else's
+
+
 async def test_a_deadline_that_ends_sooner_is_the_shields_too(
     make_db: MakeDb, proxy: Proxy, observer: Observer, way: str
 ):

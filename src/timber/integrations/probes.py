@@ -1,0 +1,83 @@
+"""Whether the service lives, and whether it can work: what an orchestrator asks for at /livez and /readyz."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
+
+from pydantic import BaseModel, ConfigDict
+
+from timber.context import deadline
+from timber.errors import ServiceError
+from timber.integrations.problems import Problem, problem_of_status
+
+if TYPE_CHECKING:
+    from timber.database.manager import AsyncDatabaseManager
+
+logger = logging.getLogger(__name__)
+
+LIVE: Final = b'{"status":"alive"}'
+_PATIENCE = 2.0  # seconds; an orchestrator that asks every few seconds wants an answer, not a wait
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["alive"] = "alive"
+
+
+class Checks(BaseModel):
+    """What the service stands on."""
+
+    model_config = ConfigDict(frozen=True)
+
+    database: Literal["up", "down"]
+    cache: Literal["up", "down", "off"]
+
+
+class Readiness(BaseModel):
+    """Whether the service can work: without its cache it is slower, without its database it is not ready."""
+
+    model_config = ConfigDict(frozen=True)
+
+    status: Literal["ready", "degraded"]
+    checks: Checks
+
+
+@runtime_checkable
+class HealthChecked(Protocol):
+    """A cache that can say whether its server answers."""
+
+    async def health_check(self) -> bool:
+        """Whether it does."""
+
+
+async def readiness(db: AsyncDatabaseManager, cache: Any, instance: str) -> Readiness | Problem:
+    """How ready the service is; a problem with status 503 where its database does not answer within two seconds.
+
+    Args:
+        cache: the cache; None, or what cannot be asked, is none.
+    """
+    checks = Checks(database=await _database(db), cache=await _cache(cache))
+    if checks.database == "down":
+        said = "The database does not answer."
+        return problem_of_status(503, said, instance, more={"checks": checks.model_dump()})
+    return Readiness(status="degraded" if checks.cache == "down" else "ready", checks=checks)
+
+
+async def _database(db: AsyncDatabaseManager) -> Literal["up", "down"]:
+    try:
+        async with deadline(_PATIENCE):
+            await db.ping()
+    except ServiceError as error:
+        logger.warning("The database is not ready: %s: %s", type(error).__name__, error)
+        return "down"
+    return "up"
+
+
+async def _cache(cache: Any) -> Literal["up", "down", "off"]:
+    if not isinstance(cache, HealthChecked):
+        return "off"
+    return "up" if await cache.health_check() else "down"
