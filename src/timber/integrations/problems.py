@@ -103,6 +103,7 @@ def problem_of(error: Exception, instance: str | None = None) -> Problem:
     Messages of errors from 500 on are not shown: they speak to who runs the service.
     """
     if not isinstance(error, ServiceError):
+        # Nobody expected it, so there is no kind to name.
         return problem_of_status(500, _SAID_TO_CLIENTS[ServiceError], instance)
     status = error.status
     name = type(error).__name__.removesuffix("Error")

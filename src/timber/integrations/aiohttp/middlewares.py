@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from typing import Final
+from contextvars import ContextVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from timber.context import acting_as, deadline
+from timber.context import Deadline, acting_as, deadline
 from timber.integrations.actors import ActorFinder, Header, State, check_actor
 from timber.integrations.aiohttp.responses import http_error_response, problem_response
 from timber.integrations.deadlines import Deadlines
@@ -16,15 +16,34 @@ from timber.integrations.problems import problem_of, report
 
 ActorSource = Header | State | ActorFinder[web.Request]
 
-LIMIT: Final = "timber_deadline"
-"""Where a request has its deadline, for an answer that begins to be streamed."""
-BEGUN: Final = "timber_begun"
-"""Where a request says that its answer has begun to be streamed."""
+
+class _Answering:
+    """How far the answer to a request is."""
+
+    __slots__ = ("has_begun", "limit")
+
+    def __init__(self) -> None:
+        self.has_begun = False
+        self.limit: Deadline | None = None
+
+
+_answering: ContextVar[_Answering | None] = ContextVar("timber_answering", default=None)
+
+
+async def note_beginning(_request: web.Request, _response: web.StreamResponse) -> None:
+    """An answer begins to be sent: what a handler streams may take as long as it takes."""
+    answering = _answering.get()
+    if answering is not None:
+        answering.has_begun = True
+        if answering.limit is not None:
+            answering.limit.lift()
 
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer errors with problem documents; an answer that has begun is broken off instead."""
+    answering = _Answering()
+    token = _answering.set(answering)
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -33,11 +52,13 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             raise
         return answer
     except Exception as error:
-        if request.get(BEGUN):
+        if answering.has_begun:
             raise
         problem = problem_of(error, request.path)
         report(error, problem)
         return problem_response(problem)
+    finally:
+        _answering.reset(token)
 
 
 def deadline_middleware(deadlines: Deadlines) -> Middleware:
@@ -50,7 +71,8 @@ def deadline_middleware(deadlines: Deadlines) -> Middleware:
         if seconds is None:
             return await handler(request)
         async with deadline(seconds) as limit:
-            request[LIMIT] = limit
+            if (answering := _answering.get()) is not None:
+                answering.limit = limit
             return await handler(request)
 
     return within_deadline

@@ -12,6 +12,7 @@ from timber.integrations.aiohttp.middlewares import (
     actor_middleware,
     answer_errors,
     deadline_middleware,
+    note_beginning,
 )
 from timber.integrations.aiohttp.requests import TIMBER, timber_of
 from timber.integrations.aiohttp.responses import JSON, json_response, problem_response
@@ -55,6 +56,7 @@ def setup(
     app[STREAMS] = weakref.WeakSet()
     app.cleanup_ctx.append(of_app)
     app.on_shutdown.append(end_streams)
+    app.on_response_prepare.append(note_beginning)
     app.middlewares.insert(0, answer_errors)
     app.middlewares.append(deadline_middleware(deadlines or Deadlines()))
     if actor is not None:

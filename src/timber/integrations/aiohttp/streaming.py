@@ -9,9 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from timber.context import Deadline
 from timber.integrations import events, lines
-from timber.integrations.aiohttp.middlewares import BEGUN, LIMIT
 from timber.integrations.events import Events
 from timber.integrations.lines import JSONLines
 from timber.repository import Repository
@@ -87,10 +85,6 @@ async def _send(
     headers: Mapping[str, str],
 ) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": media_type, **headers})
-    limit: Deadline | None = request.get(LIMIT)
-    if limit is not None:
-        limit.lift()
-    request[BEGUN] = True
     await response.prepare(request)
     async with aclosing(chunks):  # type: ignore[type-var]  # of a generator
         async for chunk in chunks:
