@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -24,11 +24,11 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The actor is what a middleware has left with the request under this name, as ``request.state.user_id`` or, in
-    aiohttp, ``request["user_id"]``.
+    """The actor is what a middleware has left with the request: in FastAPI as ``request.state.user_id``, in aiohttp as
+    ``request[USER_ID]`` under a ``web.RequestKey``, or a string.
     """
 
-    name: str
+    key: Hashable
 
 
 ActorFinder = Callable[[R], str | None] | Callable[[R], Awaitable[str | None]]

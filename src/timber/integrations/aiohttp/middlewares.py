@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextvars import ContextVar
+from typing import Any
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -93,6 +94,7 @@ async def _find(request: web.Request, source: ActorSource) -> str | None:
     if isinstance(source, Header):
         return check_actor(request.headers.get(source.name), source.name)
     if isinstance(source, State):
-        return check_actor(request.get(source.name), source.name)
+        key: Any = source.key
+        return check_actor(request.get(key), "actor")
     found = source(request)
     return check_actor(await found if inspect.isawaitable(found) else found, "actor")

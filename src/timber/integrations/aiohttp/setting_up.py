@@ -41,7 +41,7 @@ def setup(
     Args:
         timber: a Timber, or what makes one at the start; by default one by the settings of the environment. One that is
             running already is left running.
-        actor: where a request says who acts: ``Header("X-User-Id")``, ``State("user_id")`` for ``request["user_id"]``, or a
+        actor: where a request says who acts: ``Header("X-User-Id")``, ``State(USER_ID)`` for ``request[USER_ID]``, or a
             function of the request.
         deadlines: how long requests may take.
         probes: whether there are /livez and /readyz.

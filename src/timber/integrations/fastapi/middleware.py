@@ -50,7 +50,8 @@ class ActorMiddleware:
         if isinstance(source, Header):
             return check_actor(connection.headers.get(source.name), source.name)
         if isinstance(source, State):
-            return check_actor(getattr(connection.state, source.name, None), source.name)
+            name = str(source.key)
+            return check_actor(getattr(connection.state, name, None), name)
         found = source(connection)
         return check_actor(await found if inspect.isawaitable(found) else found, "actor")
 
