@@ -34,7 +34,6 @@ def before_commit(db: AsyncDatabaseManager, action: Callable[[], object]) -> Non
     db.moments.before_commit.append(hook)
 
 
-@pytest.mark.parametrize("way", ["commit", "lone write"])
 async def test_a_deadline_that_is_lifted_ends_nothing_and_an_outer_one_still_does():
     async with deadline(0.02) as limit:
         limit.lift()
@@ -51,6 +50,7 @@ async def test_a_deadline_that_is_lifted_ends_nothing_and_an_outer_one_still_doe
             raise TimeoutError  # somebody else's
 
 
+@pytest.mark.parametrize("way", ["commit", "lone write"])
 async def test_a_deadline_that_ends_sooner_is_the_shields_too(
     make_db: MakeDb, proxy: Proxy, observer: Observer, way: str
 ):

@@ -52,6 +52,7 @@ class HealthChecked(Protocol):
 
     async def health_check(self) -> bool:
         """Whether it does."""
+        raise NotImplementedError
 
 
 async def readiness(db: AsyncDatabaseManager, cache: Any, instance: str) -> Readiness | Problem:

@@ -52,7 +52,7 @@ def _add_problems(schema: dict[str, Any]) -> None:
 
 
 def _add_responses(path: str, method: str, responses: dict[str, Any]) -> None:
-    statuses = list(_ALWAYS)
+    statuses: list[int] = [*_ALWAYS]
     if "{" in path:
         statuses.append(404)
     if method not in _READING:
