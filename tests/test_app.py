@@ -84,7 +84,8 @@ async def assert_nothing_is_left(before: set[asyncio.Task[object]]) -> None:
 
 async def test_a_timber_is_wired_by_its_start(database_url, clean_tables):
     timber = Timber(database_url=database_url)
-    for name in ("db", "registry", "sessions", "research"):
+    assert timber.registry.list_models()  # which need no database
+    for name in ("db", "sessions", "research"):
         with pytest.raises(UsageError, match="has not been started"):
             getattr(timber, name)
     assert await timber.start() is timber
