@@ -37,7 +37,6 @@ class _FeatureChecks:
         self._encryption()
         self._validation()
         self._names()
-        self._personal_data()
         self._feed()
         return self._errors
 
@@ -105,31 +104,6 @@ class _FeatureChecks:
             for position, tag in enumerate(features.cache.tags):
                 for name in re.findall(r"\{([^{}]*)\}", tag):
                     self._known("cache", name, "tags", position)
-
-    def _personal_data(self) -> None:
-        personal = self._config.features.personal_data
-        if personal is None:
-            return
-        self._all_known("personal_data", "columns", personal.columns)
-        if personal.person is not None:
-            self._known("personal_data", personal.person, "person")
-        through = personal.through
-        if through is not None and self._known("personal_data", through, "through"):
-            self._leads_on(through)
-        if personal.person is None and personal.through is None and self._config.owner is None:
-            message = "whose data is it? declare person, through, or an owner"
-            self._wrong("personal_data", message)
-        encryption = self._config.features.encryption
-        if personal.on_erasure == "destroy_key" and not (encryption and encryption.per_person):
-            message = "destroy_key needs encryption with `per_person: true`"
-            self._wrong("personal_data", message, "on_erasure")
-        if personal.retention_days is not None and not self._config.soft_delete:
-            message = "retention_days is about soft-deleted rows: add the mixin SoftDelete"
-            self._wrong("personal_data", message, "retention_days")
-
-    def _leads_on(self, through: str) -> None:
-        if self._config.column(through).foreign_key is None:
-            self._wrong("personal_data", f"{through} refers to no other model", "through")
 
     def _feed(self) -> None:
         feed = self._config.features.feed

@@ -135,8 +135,12 @@ class PersonalDataConfig(Declaration):
     """What happens to the rows of an erased person."""
     columns: Sequence[ColumnName] = ()
     """The columns that hold personal data; all where it is left out."""
+    mentions: Sequence[ColumnName] = ()
+    """Columns that may hold the id of somebody else than the row is about: an erasure of that person empties them."""
     retention_days: int | None = Field(default=None, ge=1)
     """How long a soft-deleted row is kept, in days."""
+    expires: ColumnName | None = None
+    """The column with the time after which a row is not needed any more."""
 
 
 class FeedConfig(Declaration):

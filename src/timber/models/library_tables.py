@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from timber.models.embedding_tables import add_embedding_tables
+from timber.models.erasure_tables import add_erasure_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 _BUILDERS: Final[tuple[Callable[[sa.MetaData, Collection[ModelConfig]], None], ...]] = (
     add_embedding_tables,
+    add_erasure_tables,
 )
 """Each adds its tables if one of the models needs them."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from timber.models.column_types import JSON_KINDS, TEXT_KINDS, nearest
 from timber.models.factory import index_name
 from timber.models.feature_checks import check_features
+from timber.models.personal_data_checks import check_personal_data
 from timber.models.relations import (
     ModelNames,
     UnclearRelationshipError,
@@ -39,6 +40,7 @@ def check_references(assembly: Assembly, found: Declarations) -> list[Configurat
         checks.indexes(model)
         checks.relationships(model)
         checks.errors += check_features(model, checks.configs[model.name])
+        checks.personal_data(model)
     for association in found.associations:
         checks.association(association)
     return checks.errors
@@ -53,6 +55,10 @@ class _Checks:
         self._associations = found.associations
         self._names = ModelNames(self.configs, assembly.aliases)
         self._index_names: dict[str, str] = {}
+
+    def personal_data(self, model: Assembled) -> None:
+        """What is said about a person's data can be meant, and done."""
+        self.errors += check_personal_data(model, self.configs[model.name], self._names)
 
     def _usable(self, config: ModelConfig) -> bool:
         """Whether the model has a key, without which nothing can be said of references to it."""
