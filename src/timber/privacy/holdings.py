@@ -1,0 +1,151 @@
+"""The rows of one model that are about persons: which of them are about one, and what an erasure still has to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from timber.models.personal_data import neutral_values, person_column, stand_in
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from sqlalchemy.sql.elements import ColumnElement
+
+    from timber.models.config import ModelConfig
+    from timber.models.feature_configs import PersonalDataConfig
+    from timber.privacy.people import Person
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who is looked for: the person, and what stands in for them in rows that an erasure has anonymised."""
+
+    person: Person
+    token: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A reference to rows that know the person of these."""
+
+    column: str
+    target: Holding
+    target_column: str
+
+
+class Holding:
+    """The rows of a model that declares personal data.
+
+    Args:
+        config: the model.
+        table: its table.
+        way: how its rows lead to the person, where they do not all know them.
+
+    Attributes:
+        person: the column with the person's id, if there is one.
+        stays: whether an erasure leaves the rows there, without what is personal in them.
+        neutral: what the personal columns of a row that stays hold afterwards.
+    """
+
+    def __init__(self, config: ModelConfig, table: sa.Table, way: Way | None) -> None:
+        personal = config.features.personal_data
+        assert personal is not None
+        self.config = config
+        self.table = table
+        self.way = way
+        self.declared: PersonalDataConfig = personal
+        self.name = config.name
+        self.key = config.primary_key
+        self.person = person_column(config)
+        self.stays = personal.on_erasure != "delete"
+        self.neutral: dict[str, Any] = neutral_values(config) if self.stays else {}
+
+    def __repr__(self) -> str:
+        return f"<Holding of {self.name}>"
+
+    @property
+    def route(self) -> str:
+        """How its rows lead to a person, in words."""
+        ways = [self.person] if self.person is not None else []
+        if self.way is not None:
+            ways.append(f"{self.way.column} -> {self.way.target.name}")
+        return " or ".join(ways)
+
+    def of(self, subject: Subject, rows: Any = None) -> ColumnElement[bool]:
+        """Rows that are about the person.
+
+        Args:
+            rows: the table under another name.
+        """
+        return self._about(subject, self.table if rows is None else rows, stood_in=False)
+
+    def unfinished(self, subject: Subject, rows: Any = None) -> ColumnElement[bool]:
+        """Rows that are about the person, and that an erasure has something to do with."""
+        rows = self.table if rows is None else rows
+        about = self.of(subject, rows)
+        if not self.stays:
+            return about
+        left = [self._distinct(rows, name, value) for name, value in self.neutral.items()]
+        mine = self._mine(subject, rows, stood_in=False)
+        return sa.and_(about, sa.or_(mine, *left))
+
+    def emptied(self, subject: Subject) -> dict[str, Any]:
+        """What anonymising sets, the person's own column included."""
+        values = dict(self.neutral)
+        if self.person is not None and subject.token is not None:
+            values[self.person] = stand_in(self.config, self.person, subject.token)
+        return values
+
+    def keeps_back(
+        self, subject: Subject, reference: str, referred: ColumnElement[Any], rows: Any
+    ) -> ColumnElement[bool]:
+        """Rows that have to be dealt with before the row they refer to by the way to their person.
+
+        Rows of somebody else who is known are not among them.
+        """
+        conditions = [rows.c[reference] == referred]
+        if self.person is not None:
+            theirs = self._mine(subject, rows, stood_in=False)
+            conditions.append(sa.or_(rows.c[self.person].is_(None), theirs))
+        if self.stays:
+            left = [self._distinct(rows, name, value) for name, value in self.neutral.items()]
+            conditions.append(sa.or_(sa.false(), *left))
+        return sa.and_(*conditions)
+
+    # Inside
+
+    def _about(self, subject: Subject, rows: Any, *, stood_in: bool) -> ColumnElement[bool]:
+        mine = self._mine(subject, rows, stood_in=stood_in)
+        if self.way is None:
+            return mine
+        target = self.way.target
+        theirs = target._about(subject, target.table, stood_in=True)
+        knowing = sa.select(target.table.c[self.way.target_column]).where(theirs).correlate(None)
+        reached = rows.c[self.way.column].in_(knowing)
+        if self.person is None:
+            return reached
+        return sa.or_(mine, sa.and_(rows.c[self.person].is_(None), reached))
+
+    def _mine(self, subject: Subject, rows: Any, *, stood_in: bool) -> ColumnElement[bool]:
+        """Rows that name the person themselves; with ``stood_in`` also those that name the stand-in."""
+        if self.person is None:
+            return sa.false()
+        column = rows.c[self.person]
+        wanted = [subject.person.in_column(self.config, self.person)]
+        if stood_in and self.stays and subject.token is not None:
+            wanted.append(stand_in(self.config, self.person, subject.token))
+        known = [sa.literal(value, column.type) for value in wanted if value is not None]
+        return sa.or_(sa.false(), *(column == value for value in known))
+
+    def _distinct(self, rows: Any, name: str, value: Any) -> ColumnElement[bool]:
+        column = rows.c[name]
+        if value is None:
+            return column.is_not(None)  # type: ignore[no-any-return]
+        if isinstance(column.type, sa.JSON) and self.config.column(name).type.kind == "JSON":
+            # Of its own the type json cannot be compared.
+            jsonb = sa.dialects.postgresql.JSONB()
+            return sa.cast(column, jsonb).is_distinct_from(sa.literal(value, jsonb))
+        return column.is_distinct_from(sa.literal(value, column.type))  # type: ignore[no-any-return]

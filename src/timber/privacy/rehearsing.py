@@ -1,0 +1,92 @@
+"""What can be known before an erasure about whether it can be done, so that none stops half-way for it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import sqlalchemy as sa
+
+from timber.errors import ConfigurationError, ConflictError, ValidationError
+from timber.privacy.asking import ask
+from timber.privacy.holdings import Subject
+
+if TYPE_CHECKING:
+    from timber.database.manager import AsyncDatabaseManager
+    from timber.privacy.batches import Repositories
+    from timber.privacy.holdings import Holding
+    from timber.privacy.planning import PersonalModels, Reference
+
+
+async def check_possible(
+    db: AsyncDatabaseManager, models: PersonalModels, repositories: Repositories, subject: Subject
+) -> None:
+    """Refuse an erasure that could not come to its end.
+
+    Raises:
+        ConfigurationError: a model does not say what is to happen, or its rows cannot be anonymised.
+        ConflictError: rows of somebody else would be lost with rows of this person.
+    """
+    models.check_declared()
+    for holding in models.order:
+        if holding.stays:
+            await _rehearse(db, repositories, subject, holding)
+            continue
+        for reference in models.blocking(holding.name):
+            if reference.model != holding.name:
+                await _check_nobody_else(db, models, subject, reference)
+
+
+async def _check_nobody_else(
+    db: AsyncDatabaseManager, models: PersonalModels, subject: Subject, reference: Reference
+) -> None:
+    """No row that an erasure does not delete depends on one that it does."""
+    target, referring = models.holdings[reference.target], models.holdings[reference.model]
+    rows = referring.table.alias("referring")
+    about = sa.select(target.table.c[reference.target_column]).where(target.of(subject))
+    depends = rows.c[reference.column].in_(about.correlate(None))
+    if not referring.stays:
+        depends = sa.and_(
+            depends, sa.not_(sa.func.coalesce(referring.of(subject, rows), sa.false()))
+        )
+    statement = sa.select(sa.func.count()).select_from(rows).where(depends)
+    number = (await ask(db, statement, f"count {reference.model}"))[0][0]
+    if number:
+        raise ConflictError(
+            f"{number} rows of {reference.model} that are to stay refer to this person's {reference.target} by "
+            f"{reference.column}, which may not be NULL: they would be lost. Delete or move them first, make the column "
+            f"nullable, or declare `on_erasure: anonymise` for {reference.target}.",
+            table=referring.table.name,
+        )
+
+
+async def _rehearse(
+    db: AsyncDatabaseManager, repositories: Repositories, subject: Subject, holding: Holding
+) -> None:
+    """Anonymise one row and undo it: checks and rules of the model may forbid empty values."""
+    stand_in = Subject(subject.person, uuid4())
+    values = holding.emptied(stand_in)
+    if not values:
+        return
+    key = holding.table.c[holding.key]
+    picked = sa.select(key).where(holding.unfinished(subject)).limit(1)
+    with suppress(_Undo):
+        async with db.unit_of_work():
+            rows = await ask(db, picked, f"pick {holding.name}")
+            if not rows:
+                return
+            repository = repositories(holding.name)
+            condition = repository.where[holding.key].in_([rows[0][0]])
+            try:
+                await repository.update_where(values, condition, include_deleted=True)
+            except (ConflictError, ValidationError) as error:
+                raise ConfigurationError(
+                    f"{holding.name} cannot be anonymised, as its own rules forbid what its columns would hold: "
+                    f"{error.message}"
+                ) from error
+            raise _Undo
+
+
+class _Undo(Exception):  # noqa: N818  # a signal, not an error
+    pass

@@ -1,0 +1,171 @@
+"""Looking for what is left of a person: with questions of its own to every table that could hold something of them.
+
+It believes nothing that an erasure has said of itself. Where it cannot look, the answer is no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from timber.database.statements import Statement
+from timber.errors import ServiceError, UsageError
+from timber.models.erasure_tables import ERASURES
+from timber.privacy.asking import ask
+from timber.privacy.holdings import Subject
+
+if TYPE_CHECKING:
+    from timber.database.manager import AsyncDatabaseManager
+    from timber.privacy.people import Person
+    from timber.privacy.places import PersonKeys, Place
+    from timber.privacy.planning import PersonalModels
+
+# Else a policy would hide rows without a word; with it the statement fails where one would.
+_SEE_ALL: Final = Statement("SET LOCAL row_security = off", label="see all rows")
+_UNFINISHED: Final = Statement(
+    f"SELECT count(*) FROM {ERASURES} WHERE person = $1", label="count erasures"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Something of a person that is still there: where, and how many rows or entries."""
+
+    place: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """A place that could not be looked at, and why."""
+
+    place: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionReport:
+    """Whether a person is gone. It is true only where every place could be looked at and nothing was found.
+
+    Attributes:
+        looked: every place that was looked at.
+        left: where something was found.
+        unseen: where it could not be looked.
+    """
+
+    looked: tuple[str, ...]
+    left: tuple[Left, ...] = field(default=())
+    unseen: tuple[Unseen, ...] = field(default=())
+
+    def __bool__(self) -> bool:
+        return not self.left and not self.unseen
+
+    def __str__(self) -> str:
+        if self:
+            return f"Nothing is left in {len(self.looked)} places."
+        lines = [f"{left.place}: {left.count} left" for left in self.left]
+        lines += [f"{unseen.place}: cannot look, {unseen.reason}" for unseen in self.unseen]
+        return "\n".join(lines)
+
+
+class Verifying:
+    """Looks for what is left of persons."""
+
+    def __init__(
+        self,
+        db: AsyncDatabaseManager,
+        models: PersonalModels,
+        keys: PersonKeys | None = None,
+        places: Sequence[Place] = (),
+    ) -> None:
+        self._db = db
+        self._models = models
+        self._keys = keys
+        self._places = tuple(places)
+
+    async def verify(self, person: Person) -> DeletionReport:
+        """Look everywhere, one place after the other."""
+        if self._db.current() is not None:
+            raise UsageError(
+                "A verification sees what is committed: call it outside of any unit of work."
+            )
+        looked: list[str] = []
+        left: list[Left] = []
+        unseen = [
+            Unseen(name, f"it does not declare personal_data, though {reason}")
+            for name, reason in self._models.undeclared.items()
+        ]
+        for place, count in self._questions(person):
+            looked.append(place)
+            try:
+                number = await count()
+            except ServiceError as error:
+                unseen.append(Unseen(place, error.message))
+                continue
+            if number:
+                left.append(Left(place, number))
+        return DeletionReport(tuple(looked), tuple(left), tuple(unseen))
+
+    def _questions(self, person: Person) -> list[tuple[str, Callable[[], Awaitable[int]]]]:
+        questions: list[tuple[str, Callable[[], Awaitable[int]]]] = []
+        for name in sorted(self._models.holdings):
+            questions += self._of_holding(name, person)
+        for model, column in self._models.mentions():
+            questions.append((f"{model}.{column}", self._naming(model, column, person)))
+        questions.append((ERASURES, lambda: self._unfinished(person)))
+        if self._keys is not None:
+            keys = self._keys
+
+            async def has_key() -> int:
+                return int(await keys.exists(person.text))
+
+            questions.append(("key of the person", has_key))
+        for place in self._places:
+            questions.append((place.name, lambda place=place: place.count(person.text)))
+        return questions
+
+    def _of_holding(
+        self, name: str, person: Person
+    ) -> list[tuple[str, Callable[[], Awaitable[int]]]]:
+        """Rows that name the person, and rows that are reached through others."""
+        holding = self._models.holdings[name]
+        found: list[tuple[str, Callable[[], Awaitable[int]]]] = []
+        columns = {holding.person, holding.config.owner} - {None}
+        for column in sorted(map(str, columns)):
+            found.append((f"{name}.{column}", self._naming(name, column, person)))
+        if holding.way is not None:
+            condition = holding.unfinished(Subject(person))
+            statement = sa.select(sa.func.count()).select_from(holding.table).where(condition)
+            found.append((f"{name}.{holding.way.column}", lambda: self._count(statement, name)))
+        for link in self._models.links[name]:
+            about = sa.select(holding.table.c[link.target_column]).where(
+                holding.of(Subject(person))
+            )
+            linked = sa.select(sa.func.count()).where(link.table.c[link.column].in_(about))
+            place = f"{link.table.name}.{link.column}"
+            found.append((place, lambda linked=linked: self._count(linked, link.table.name)))
+        return found
+
+    def _naming(self, model: str, column: str, person: Person) -> Callable[[], Awaitable[int]]:
+        table = self._models.table(model)
+        value = person.in_column(self._models.config(model), column)
+        condition = (
+            sa.false() if value is None else table.c[column] == sa.literal(value, table.c[column].type)
+        )
+        statement = sa.select(sa.func.count()).select_from(table).where(condition)
+        return lambda: self._count(statement, model)
+
+    async def _count(self, statement: Any, name: str) -> int:
+        async with self._db.unit_of_work(read_only=True):
+            await self._db.execute(_SEE_ALL)
+            rows = await ask(self._db, statement, f"verify {name}")
+        return int(rows[0][0])
+
+    async def _unfinished(self, person: Person) -> int:
+        async with self._db.unit_of_work(read_only=True):
+            await self._db.execute(_SEE_ALL)
+            rows = await self._db.fetch(_UNFINISHED, (person.text,))
+        return int(rows[0][0])
