@@ -65,7 +65,6 @@ def neutral_values(config: ModelConfig) -> dict[str, Any]:
     return {
         column.name: None if column.nullable else _neutral(column)
         for column in _neutralised(config)
-        if not _stays_unreadable(config, column)
     }
 
 
@@ -110,17 +109,10 @@ def _all_personal(config: ModelConfig) -> Iterator[str]:
         if mixin in config.mixins:
             library |= names
     for column in config.columns:
-        own = column.generated is None and column.foreign_key is None and not column.identity
-        if own and not column.primary_key and column.type.kind != SEARCH_VECTOR:
-            if column.name not in library:
-                yield column.name
-
-
-def _stays_unreadable(config: ModelConfig, column: ColumnConfig) -> bool:
-    """Whether ciphertext that may not be NULL stays as it is, without the key that it was made with."""
-    personal = config.features.personal_data
-    destroyed = personal is not None and personal.on_erasure == "destroy_key"
-    return destroyed and not column.nullable and is_encrypted(config, column.name)
+        made = column.generated is not None or column.identity or column.type.kind == SEARCH_VECTOR
+        leads = column.primary_key or column.foreign_key is not None
+        if not made and not leads and column.name not in library:
+            yield column.name
 
 
 def _unfit_person(config: ModelConfig, column: ColumnConfig) -> str | None:
@@ -141,16 +133,23 @@ def _unfit(config: ModelConfig, column: ColumnConfig, personal: PersonalDataConf
         return "is generated: name the columns that it is made from"
     if column.nullable:
         return None
-    if is_encrypted(config, column.name):
-        destroyed = personal.on_erasure == "destroy_key"
-        return None if destroyed else "is encrypted and has no empty value: make it nullable"
-    if column.foreign_key is not None:
-        return "is a reference and has no empty value: make it nullable"
-    if _in_unique(config, column):
-        return "is unique, so no two rows can be emptied alike: make it nullable"
-    if _neutral(column) is None:
-        return f"is {column.type}, which has no empty value: make it nullable"
-    return None
+    why = None
+    if is_encrypted(config, column.name) and not _can_be_encrypted(config, personal):
+        why = "is encrypted and has no empty value"
+    elif column.foreign_key is not None:
+        why = "is a reference and has no empty value"
+    elif _in_unique(config, column):
+        why = "is unique, so no two rows can be emptied alike"
+    elif _neutral(column) is None:
+        why = f"is {column.type}, which has no empty value"
+    return None if why is None else f"{why}: make it nullable"
+
+
+def _can_be_encrypted(config: ModelConfig, personal: PersonalDataConfig) -> bool:
+    """Whether an empty value can be stored as ciphertext, although it does not show that it is one."""
+    encryption = config.features.encryption
+    per_person = encryption is not None and encryption.per_person
+    return not per_person and personal.through is None
 
 
 def _in_unique(config: ModelConfig, column: ColumnConfig) -> bool:

@@ -61,7 +61,8 @@ class _Checks:
         return False
 
     def _all_known(self, key: str, names: Iterable[str]) -> bool:
-        return all([self._known(name, key, at) for at, name in enumerate(names)])
+        known = [self._known(name, key, at) for at, name in enumerate(names)]
+        return all(known)
 
     def columns(self) -> None:
         """The columns that are named are there, and can hold what they are named for."""
@@ -148,10 +149,10 @@ class _Checks:
         reference = column.foreign_key
         target = self._names.find(reference.target) if reference is not None else None
         further = target.features.personal_data if target is not None else None
-        if target is not None and further is not None and further.on_erasure == "delete":
-            if not column.nullable:
-                message = f"{through} may not be NULL, and the {target.name} it refers to is deleted: make it nullable"
-                self._wrong(
-                    f"{personal.on_erasure} cannot be done: {message}",
-                    "on_erasure",
-                )
+        goes = further is not None and further.on_erasure == "delete"
+        if target is not None and goes and not column.nullable:
+            self._wrong(
+                f"{personal.on_erasure} cannot be done: {through} may not be NULL, and the {target.name} it refers to is "
+                "deleted: make it nullable",
+                "on_erasure",
+            )

@@ -9,63 +9,60 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from timber.privacy.asking import ask, tell
+from timber.privacy.holdings import Subject
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
 
-    from timber.database.manager import AsyncDatabaseManager
-    from timber.privacy.holdings import Holding, Subject
+    from timber.privacy.holdings import Holding
     from timber.privacy.journal import Erasure, Journal
-    from timber.privacy.planning import Link, PersonalModels, Reference
+    from timber.privacy.means import Means
+    from timber.privacy.people import Person
+    from timber.privacy.planning import Link, Reference
     from timber.repository import Repository
-
-Repositories = Callable[[str], "Repository[Any]"]
-"""The repository of a model by its name, with the model's features and caches."""
 
 
 class Batches:
     """Steps over the rows of one person, each committed by itself.
 
     Every step says how many rows it has dealt with; none are left for it when it says 0.
+
+    Args:
+        size: how many rows a step deals with at most.
     """
 
     def __init__(
-        self,
-        db: AsyncDatabaseManager,
-        models: PersonalModels,
-        repositories: Repositories,
-        journal: Journal,
-        size: int,
+        self, means: Means, journal: Journal, erasure: Erasure, person: Person, size: int
     ) -> None:
-        self._db = db
-        self._models = models
-        self._repositories = repositories
+        self.erasure = erasure
+        self.subject = Subject(person, erasure.token)
+        self._db = means.db
+        self._models = means.models
+        self._repositories = means.repositories
         self._journal = journal
         self._size = size
 
-    async def _step(
-        self, erasure: Erasure, work: Callable[[], Awaitable[tuple[str, str, int]]]
-    ) -> int:
+    async def _step(self, work: Callable[[], Awaitable[tuple[str, str, int]]]) -> int:
         """One transaction: nobody else works on this erasure meanwhile, and what was done is noted in it."""
 
         async def body(_: object) -> int:
-            if not await self._journal.lock(erasure):
+            if not await self._journal.lock(self.erasure):
                 return 0
             name, what, number = await work()
-            erasure.count(name, what, number)
+            self.erasure.count(name, what, number)
             if number:
-                await self._journal.save(erasure)
+                await self._journal.save(self.erasure)
             return number
 
         return await self._db.run(body, retry_locks=True)
 
-    async def remove_links(self, erasure: Erasure, subject: Subject, link: Link) -> int:
+    async def remove_links(self, link: Link) -> int:
         """Delete rows of an association table that refer to rows which are going to be deleted."""
         holding = self._models.holdings[link.target]
 
         async def work() -> tuple[str, str, int]:
             columns = list(link.table.primary_key.columns)
-            about = _column_of(holding, link.target_column, holding.of(subject))
+            about = _column_of(holding, link.target_column, holding.of(self.subject))
             picked = (
                 sa.select(*columns)
                 .where(link.table.c[link.column].in_(about))
@@ -76,39 +73,33 @@ class Batches:
             number = await tell(self._db, statement, f"erase {link.table.name}")
             return link.table.name, "deleted", number
 
-        return await self._step(erasure, work)
+        return await self._step(work)
 
-    async def cut_references(
-        self, erasure: Erasure, subject: Subject, reference: Reference
-    ) -> int:
+    async def cut_references(self, reference: Reference) -> int:
         """Empty references of rows that stay to rows which are going to be deleted."""
         holding = self._models.holdings[reference.target]
         referring = self._models.holdings[reference.model]
         rows = referring.table.alias("referring")
-        about = _column_of(holding, reference.target_column, holding.of(subject))
-        still = referring.unfinished(subject, rows)
+        about = _column_of(holding, reference.target_column, holding.of(self.subject))
+        still = referring.unfinished(self.subject, rows)
         chosen = sa.and_(
             rows.c[reference.column].in_(about),
             # What is to be erased by its own step keeps the reference that it is found by.
             sa.not_(sa.func.coalesce(still, sa.false())),
         )
-        return await self._empty(erasure, reference.model, reference.column, rows, chosen)
+        return await self._empty(reference.model, reference.column, rows, chosen)
 
-    async def cut_mentions(
-        self, erasure: Erasure, subject: Subject, model: str, column: str
-    ) -> int:
+    async def cut_mentions(self, model: str, column: str) -> int:
         """Take the person's id out of rows that are about somebody else."""
         config = self._models.config(model)
         rows = self._models.table(model).alias("mentioning")
-        value = subject.person.in_column(config, column)
+        value = self.subject.person.in_column(config, column)
         if value is None:
             return 0
         chosen = rows.c[column] == sa.literal(value, rows.c[column].type)
-        return await self._empty(erasure, model, column, rows, chosen)
+        return await self._empty(model, column, rows, chosen)
 
-    async def _empty(
-        self, erasure: Erasure, model: str, column: str, rows: Any, chosen: ColumnElement[bool]
-    ) -> int:
+    async def _empty(self, model: str, column: str, rows: Any, chosen: ColumnElement[bool]) -> int:
         key = self._models.config(model).primary_key
         picked = sa.select(rows.c[key]).where(chosen).limit(self._size).with_for_update(of=rows)
 
@@ -123,13 +114,13 @@ class Batches:
                 )
             return model, "emptied", number
 
-        return await self._step(erasure, work)
+        return await self._step(work)
 
-    async def delete(self, erasure: Erasure, subject: Subject, holding: Holding) -> int:
+    async def delete(self, holding: Holding) -> int:
         """Delete rows that nothing refers to any more but by references that can be emptied."""
 
         async def work() -> tuple[str, str, int]:
-            keys = await self.lock(subject, holding)
+            keys = await self.lock(holding)
             number = 0
             if keys:
                 await self._let_go(holding, keys)
@@ -138,30 +129,29 @@ class Batches:
                 number = await repository.delete_where(condition, hard=True)
             return holding.name, "deleted", number
 
-        return await self._step(erasure, work)
+        return await self._step(work)
 
-    async def anonymise(self, erasure: Erasure, subject: Subject, holding: Holding) -> int:
+    async def anonymise(self, holding: Holding) -> int:
         """Empty what is personal in rows that stay."""
-        values = holding.emptied(subject)
 
         async def work() -> tuple[str, str, int]:
-            keys = await self.lock(subject, holding)
+            keys = await self.lock(holding)
             number = 0
-            if keys and values:
-                repository = self._repositories(holding.name)
-                condition = repository.where[holding.key].in_(keys)
-                number = await repository.update_where(values, condition, include_deleted=True)
+            if keys:
+                number = await anonymise(
+                    self._repositories(holding.name), holding, self.subject, keys
+                )
             return holding.name, "anonymised", number
 
-        return await self._step(erasure, work)
+        return await self._step(work)
 
-    async def lock(self, subject: Subject, holding: Holding) -> list[Any]:
+    async def lock(self, holding: Holding) -> list[Any]:
         """The keys of rows that an erasure can deal with now, locked so that nothing new comes to refer to them."""
         key = holding.table.c[holding.key]
-        free = [sa.not_(sa.exists().where(kept)) for kept in self._kept_back(subject, holding)]
+        free = [sa.not_(sa.exists().where(kept)) for kept in self._kept_back(holding)]
         picked = (
             sa.select(key)
-            .where(holding.unfinished(subject), *free)
+            .where(holding.unfinished(self.subject), *free)
             .order_by(key)
             .limit(self._size)
             .with_for_update(of=holding.table)
@@ -174,13 +164,13 @@ class Batches:
         again = sa.select(key).where(among, *free)
         return [row[0] for row in await ask(self._db, again, f"pick {holding.name} again")]
 
-    def _kept_back(self, subject: Subject, holding: Holding) -> list[ColumnElement[bool]]:
+    def _kept_back(self, holding: Holding) -> list[ColumnElement[bool]]:
         """What has to be gone or emptied before a row of the holding can be."""
         kept = []
         for child, way in self._models.ways_to(holding.name):
             rows = child.table.alias("child")
             referred = holding.table.c[way.target_column]
-            kept.append(child.keeps_back(subject, way.column, referred, rows))
+            kept.append(child.keeps_back(self.subject, way.column, referred, rows))
         if not holding.stays:
             for reference in self._models.blocking(holding.name):
                 rows = self._models.table(reference.model).alias("referring")
@@ -215,3 +205,14 @@ class Batches:
 def _column_of(holding: Holding, column: str, condition: ColumnElement[bool]) -> sa.Select[Any]:
     """A column of a holding's rows as a subquery of its own, also where the statement around it has the same table."""
     return sa.select(holding.table.c[column]).where(condition).correlate(None)
+
+
+async def anonymise(
+    repository: Repository[Any], holding: Holding, subject: Subject, keys: list[Any]
+) -> int:
+    """Empty what is personal in these rows; how many they were."""
+    condition = repository.where[holding.key].in_(keys)
+    number = 0
+    for values in holding.changes(subject, repository.source.kept):
+        number = await repository.update_where(values, condition, include_deleted=True)
+    return number

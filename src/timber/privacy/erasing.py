@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from timber.context import acting_as, current_actor
-from timber.errors import ConflictError, UsageError
+from timber.errors import UsageError
 from timber.privacy.asking import ask
 from timber.privacy.batches import Batches
 from timber.privacy.holdings import Subject
@@ -20,13 +21,10 @@ if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
 
-    from timber.database.manager import AsyncDatabaseManager
-    from timber.privacy.batches import Repositories
     from timber.privacy.holdings import Holding
-    from timber.privacy.journal import Done, Erasure, Journal
+    from timber.privacy.journal import Done, Journal
+    from timber.privacy.means import Means
     from timber.privacy.people import Person
-    from timber.privacy.places import PersonKeys, Place
-    from timber.privacy.planning import PersonalModels
 
 _ROUNDS: Final = 10
 """How often everything is gone through while the person goes on writing."""
@@ -80,32 +78,15 @@ class ErasureReport:
 
 
 class Erasing:
-    """Erases persons.
+    """Erases persons."""
 
-    Args:
-        keys: where persons' own data keys are, if they have some.
-        places: where else something of a person is kept.
-    """
-
-    def __init__(
-        self,
-        db: AsyncDatabaseManager,
-        models: PersonalModels,
-        repositories: Repositories,
-        journal: Journal,
-        keys: PersonKeys | None = None,
-        places: Sequence[Place] = (),
-    ) -> None:
-        self._db = db
-        self._models = models
-        self._repositories = repositories
+    def __init__(self, means: Means, journal: Journal) -> None:
+        self._means = means
         self._journal = journal
-        self._keys = keys
-        self._places = tuple(places)
 
     async def erase(self, person: Person, *, batch: int, progress: Told | None) -> ErasureReport:
         """Erase a person, or go on with it."""
-        if self._db.current() is not None:
+        if self._means.db.current() is not None:
             raise UsageError(
                 "An erasure commits in batches, so that it can go on where it was interrupted: call it outside of any unit "
                 "of work."
@@ -113,46 +94,38 @@ class Erasing:
         # An actor's name goes into the rows that they change, and theirs is to go.
         actor = current_actor()
         with acting_as(None if actor == person.text else actor):
-            await check_possible(self._db, self._models, self._repositories, Subject(person))
+            await check_possible(self._means, Subject(person))
             erasure = await self._journal.begin(person)
-            run = _Run(self, erasure, Subject(person, erasure.token), batch, progress)
-            return await run.to_its_end()
+            batches = Batches(self._means, self._journal, erasure, person, batch)
+            return await _Run(self._means, self._journal, batches, progress).to_its_end()
 
 
 class _Run:
     """One erasure in this process."""
 
     def __init__(
-        self,
-        erasing: Erasing,
-        erasure: Erasure,
-        subject: Subject,
-        batch: int,
-        progress: Told | None,
+        self, means: Means, journal: Journal, batches: Batches, progress: Told | None
     ) -> None:
-        self._db = erasing._db
-        self._models = erasing._models
-        self._journal = erasing._journal
-        self._keys = erasing._keys
-        self._places = erasing._places
-        self._erasure = erasure
-        self._subject = subject
+        self._means = means
+        self._models = means.models
+        self._keys = means.keys
+        self._journal = journal
+        self._batches = batches
+        self._erasure = batches.erasure
+        self._subject = batches.subject
         self._progress = progress
-        self._batches = Batches(
-            self._db, self._models, erasing._repositories, self._journal, batch
-        )
         self._total = 0
 
     async def to_its_end(self) -> ErasureReport:
         erasure = self._erasure
         self._total = erasure.rows + sum((await self._counts()).values())
-        rounds, destroyed = 0, False
+        rounds = 0
         while rounds < _ROUNDS:
             rounds += 1
-            if not await self._round() and destroyed == (self._keys is not None):
+            number = await self._round()
+            # With the rows, so that none has to be read any more. Whoever was writing just then is met in another round.
+            if not await self._destroy_key() and not number:
                 break
-            # A person without rows has no need of a key; whoever writes again meanwhile gets a new one.
-            destroyed = await self._destroy_key()
         left = {name: number for name, number in (await self._counts()).items() if number}
         if not left and not erasure.finished:
             await self._end()
@@ -161,47 +134,39 @@ class _Run:
             started_at=erasure.started_at,
             resumed=erasure.resumed,
             rounds=rounds,
-            key_destroyed=destroyed,
+            key_destroyed=await self._key_state() == "destroyed",
             done=erasure.done,
             left=left,
         )
 
     async def _round(self) -> int:
         """Go through everything once; how much there was to do."""
-        erasure, subject, batches = self._erasure, self._subject, self._batches
-        number = 0
+        batches, number = self._batches, 0
         for holding in self._models.order:
             number += await self._holding(holding)
         for model, column in self._models.mentions():
-            number += await self._repeat(
-                model, lambda m=model, c=column: batches.cut_mentions(erasure, subject, m, c)
-            )
-        for place in self._places:
-            taken = await place.erase(subject.person.text)
-            erasure.count(place.name, "deleted", taken)
+            cut = partial(batches.cut_mentions, model, column)
+            number += await self._repeat(model, cut)
+        for place in self._means.places:
+            taken = await place.erase(self._subject.person.text)
+            self._erasure.count(place.name, "deleted", taken)
             number += taken
         return number
 
     async def _holding(self, holding: Holding) -> int:
-        erasure, subject, batches = self._erasure, self._subject, self._batches
+        batches = self._batches
         if holding.stays:
-            return await self._repeat(
-                holding.name, lambda: batches.anonymise(erasure, subject, holding)
-            )
+            return await self._repeat(holding.name, partial(batches.anonymise, holding))
         number = 0
         for link in self._models.links[holding.name]:
-            number += await self._repeat(
-                link.table.name, lambda link=link: batches.remove_links(erasure, subject, link)
-            )
+            remove = partial(batches.remove_links, link)
+            number += await self._repeat(link.table.name, remove)
         for reference in self._models.references[holding.name]:
             if reference.nullable:
-                number += await self._repeat(
-                    reference.model,
-                    lambda r=reference: batches.cut_references(erasure, subject, r),
-                )
-        return number + await self._repeat(
-            holding.name, lambda: batches.delete(erasure, subject, holding)
-        )
+                cut = partial(batches.cut_references, reference)
+                number += await self._repeat(reference.model, cut)
+        delete = partial(batches.delete, holding)
+        return number + await self._repeat(holding.name, delete)
 
     async def _repeat(self, name: str, step: Callable[[], Awaitable[int]]) -> int:
         """Take a step until there is nothing left for it."""
@@ -219,8 +184,12 @@ class _Run:
         if inspect.isawaitable(told):
             await told
 
+    async def _key_state(self) -> str:
+        return "none" if self._keys is None else await self._keys.state(self._subject.person.text)
+
     async def _destroy_key(self) -> bool:
-        if self._keys is None:
+        """Destroy the person's own key; False if there is none any more."""
+        if self._keys is None or await self._key_state() != "kept":
             return False
         await self._keys.destroy(self._subject.person.text)
         return True
@@ -230,7 +199,7 @@ class _Run:
             if await self._journal.lock(self._erasure):
                 await self._journal.finish(self._erasure)
 
-        await self._db.run(body, retry_locks=True)
+        await self._means.db.run(body, retry_locks=True)
 
     async def _counts(self) -> dict[str, int]:
         """How many rows an erasure has still to deal with, by model."""
@@ -238,6 +207,6 @@ class _Run:
         for holding in self._models.order:
             condition = holding.unfinished(self._subject)
             statement = sa.select(sa.func.count()).select_from(holding.table).where(condition)
-            rows = await ask(self._db, statement, f"count {holding.name}")
+            rows = await ask(self._means.db, statement, f"count {holding.name}")
             counts[holding.name] = rows[0][0]
         return counts

@@ -17,18 +17,17 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 import orjson
 import sqlalchemy as sa
 
-from timber.errors import UsageError
+from timber.errors import UsageError, ValidationError
 from timber.privacy.asking import ask
 from timber.privacy.holdings import Subject
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from timber.database.manager import AsyncDatabaseManager
-    from timber.privacy.batches import Repositories
     from timber.privacy.holdings import Holding
+    from timber.privacy.means import Means
     from timber.privacy.people import Person
-    from timber.privacy.planning import Link, PersonalModels
+    from timber.privacy.planning import Link
 
 FORMAT: Final = 1
 """The version of the format, in the header and in the manifest."""
@@ -53,12 +52,10 @@ class _Part:
 class Exporting:
     """Writes what there is of persons, as their repositories read it."""
 
-    def __init__(
-        self, db: AsyncDatabaseManager, models: PersonalModels, repositories: Repositories
-    ) -> None:
-        self._db = db
-        self._models = models
-        self._repositories = repositories
+    def __init__(self, means: Means) -> None:
+        self._db = means.db
+        self._models = means.models
+        self._repositories = means.repositories
 
     async def lines(self, person: Person, *, batch: int) -> AsyncGenerator[bytes]:
         """The lines of an export, each with its line break.
@@ -103,22 +100,21 @@ class Exporting:
         }
         yield orjson.dumps({"manifest": manifest}) + b"\n"
 
-    async def _rows(
-        self, holding: Holding, subject: Subject, batch: int
-    ) -> AsyncGenerator[bytes]:
+    async def _rows(self, holding: Holding, subject: Subject, batch: int) -> AsyncGenerator[bytes]:
         repository = self._repositories(holding.name)
-        about, key = holding.of(subject), holding.key
+        key = holding.table.c[holding.key]
+        statement = sa.select(key).where(holding.of(subject)).order_by(key).limit(batch)
         last: Any = None
         while True:
-            behind = () if last is None else (repository.where[key] > last,)
-            rows = await repository.find(
-                about, *behind, order_by=key, limit=batch, include_deleted=True, fresh=True
-            )
-            for row in rows:
+            behind = statement
+            if last is not None:
+                behind = statement.where(key > sa.literal(last, key.type))
+            keys = [row[0] for row in await ask(self._db, behind, f"export {holding.name}")]
+            for row in await repository.get_many(keys, include_deleted=True, fresh=True):
                 yield row.model_dump_json().encode()
-            if len(rows) < batch:
+            if len(keys) < batch:
                 return
-            last = getattr(rows[-1], key)
+            last = keys[-1]
 
     async def _links(self, link: Link, subject: Subject, batch: int) -> AsyncGenerator[bytes]:
         holding = self._models.holdings[link.target]
@@ -181,7 +177,7 @@ async def write_export(lines: AsyncIterator[bytes], path: Path) -> Manifest:
         last = b""
         with file:
             block = bytearray()
-            async for last in lines:  # noqa: B007, PLR1704  # the last one is the manifest
+            async for last in lines:  # the last one is the manifest
                 block += last
                 if len(block) >= _BLOCK:
                     await asyncio.to_thread(file.write, bytes(block))
@@ -237,3 +233,17 @@ def check_export(path: Path) -> Manifest:
         which = f" of {', '.join(wrong)}" if wrong else ""
         raise ValidationError.of("export", f"the lines{which} are not those of the manifest")
     return Manifest(**manifest)
+
+
+def _parsed(line: bytes, number: int) -> dict[str, Any]:
+    try:
+        content = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        raise _damaged(number, "is not JSON") from None
+    if not isinstance(content, dict):
+        raise _damaged(number, "is not an object")
+    return content
+
+
+def _damaged(number: int, problem: str) -> ValidationError:
+    return ValidationError.of("export", f"line {number} {problem}")

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
 
 from timber.models.personal_data import neutral_values, person_column, stand_in
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from uuid import UUID
 
     from sqlalchemy.sql.elements import ColumnElement
@@ -92,12 +94,29 @@ class Holding:
         mine = self._mine(subject, rows, stood_in=False)
         return sa.and_(about, sa.or_(mine, *left))
 
-    def emptied(self, subject: Subject) -> dict[str, Any]:
-        """What anonymising sets, the person's own column included."""
-        values = dict(self.neutral)
+    def knowing(self, subject: Subject, column: str) -> sa.Select[Any]:
+        """A column of the rows that others are reached through, those that have been anonymised included."""
+        about = self._about(subject, self.table, stood_in=True)
+        return sa.select(self.table.c[column]).where(about).correlate(None)
+
+    def changes(self, subject: Subject, kept: Collection[str] = ()) -> list[dict[str, Any]]:
+        """What anonymising sets, in one step or in two.
+
+        Values that are encrypted for the person go before the person does: nothing has to be decrypted then to be
+        encrypted for somebody else, and a key that is destroyed already is not missed.
+
+        Args:
+            kept: hidden columns that features empty by themselves.
+        """
+        values = {name: value for name, value in self.neutral.items() if name not in kept}
+        person: dict[str, Any] = {}
         if self.person is not None and subject.token is not None:
-            values[self.person] = stand_in(self.config, self.person, subject.token)
-        return values
+            person[self.person] = stand_in(self.config, self.person, subject.token)
+        encryption = self.config.features.encryption
+        steps = [values, person]
+        if encryption is None or not encryption.per_person:
+            steps = [values | person]
+        return [step for step in steps if step]
 
     def keeps_back(
         self, subject: Subject, reference: str, referred: ColumnElement[Any], rows: Any
@@ -122,9 +141,9 @@ class Holding:
         if self.way is None:
             return mine
         target = self.way.target
-        theirs = target._about(subject, target.table, stood_in=True)
-        knowing = sa.select(target.table.c[self.way.target_column]).where(theirs).correlate(None)
-        reached = rows.c[self.way.column].in_(knowing)
+        reached: ColumnElement[bool] = rows.c[self.way.column].in_(
+            target.knowing(subject, self.way.target_column)
+        )
         if self.person is None:
             return reached
         return sa.or_(mine, sa.and_(rows.c[self.person].is_(None), reached))
@@ -143,9 +162,11 @@ class Holding:
     def _distinct(self, rows: Any, name: str, value: Any) -> ColumnElement[bool]:
         column = rows.c[name]
         if value is None:
-            return column.is_not(None)  # type: ignore[no-any-return]
+            missing: ColumnElement[bool] = column.is_not(None)
+            return missing
         if isinstance(column.type, sa.JSON) and self.config.column(name).type.kind == "JSON":
             # Of its own the type json cannot be compared.
-            jsonb = sa.dialects.postgresql.JSONB()
+            jsonb = JSONB()
             return sa.cast(column, jsonb).is_distinct_from(sa.literal(value, jsonb))
-        return column.is_distinct_from(sa.literal(value, column.type))  # type: ignore[no-any-return]
+        other: ColumnElement[bool] = column.is_distinct_from(sa.literal(value, column.type))
+        return other

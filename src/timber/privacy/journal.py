@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 Done = dict[str, dict[str, int]]
 """How many rows have been ``deleted``, ``anonymised`` or ``emptied``, by model or association table."""
 
+# The name of the table is fixed, and what is asked for goes as parameters.
+# ruff: noqa: S608
 _BEGIN: Final = Statement(
     f"INSERT INTO {ERASURES} (id, person, stand_in, done, started_at, updated_at)"
     " VALUES ($1, $2, $3, '{}', $4, $4)"
@@ -87,8 +89,8 @@ class Journal:
 
     async def begin(self, person: Person) -> Erasure:
         """The erasure of this person that is not finished yet, or a new one."""
-        id = uuid4()
-        args: Sequence[Any] = (id, person.text, uuid4(), self._db.clock())
+        new = uuid4()
+        args: Sequence[Any] = (new, person.text, uuid4(), self._db.clock())
         while True:
             await self._db.execute(_BEGIN, args)
             rows = await self._db.fetch(_FIND, (person.text,))
@@ -99,7 +101,7 @@ class Journal:
             row["id"],
             row["stand_in"],
             row["started_at"],
-            resumed=row["id"] != id,
+            resumed=row["id"] != new,
             done=orjson.loads(row["done"]),
         )
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Literal, Protocol
 
 
 class PersonKeys(Protocol):
     """The data keys that persons have of their own."""
 
     async def destroy(self, person: str) -> object:
-        """Destroy the key of a person, so that nothing that was encrypted with it can be read again."""
+        """Destroy the key of a person for good, so that nothing that was encrypted with it can be read again."""
 
-    async def exists(self, person: str) -> bool:
-        """Whether there is a key of this person."""
+    async def state(self, person: str) -> Literal["none", "kept", "destroyed"]:
+        """What there is of a person's key."""
+        ...
 
 
 class Place(Protocol):
@@ -27,6 +28,7 @@ class Place(Protocol):
 
     async def erase(self, person: str) -> int:
         """Take out what is kept of a person; how much that was."""
+        ...
 
     async def count(self, person: str) -> int:
         """How much is kept of a person.
@@ -34,3 +36,4 @@ class Place(Protocol):
         Raises:
             ServiceError: it cannot look.
         """
+        ...

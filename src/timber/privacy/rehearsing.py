@@ -10,48 +10,45 @@ import sqlalchemy as sa
 
 from timber.errors import ConfigurationError, ConflictError, ValidationError
 from timber.privacy.asking import ask
+from timber.privacy.batches import anonymise
 from timber.privacy.holdings import Subject
 
 if TYPE_CHECKING:
-    from timber.database.manager import AsyncDatabaseManager
-    from timber.privacy.batches import Repositories
     from timber.privacy.holdings import Holding
-    from timber.privacy.planning import PersonalModels, Reference
+    from timber.privacy.means import Means
+    from timber.privacy.planning import Reference
 
 
-async def check_possible(
-    db: AsyncDatabaseManager, models: PersonalModels, repositories: Repositories, subject: Subject
-) -> None:
+async def check_possible(means: Means, subject: Subject) -> None:
     """Refuse an erasure that could not come to its end.
 
     Raises:
         ConfigurationError: a model does not say what is to happen, or its rows cannot be anonymised.
         ConflictError: rows of somebody else would be lost with rows of this person.
     """
-    models.check_declared()
-    for holding in models.order:
+    means.models.check_declared()
+    for holding in means.models.order:
         if holding.stays:
-            await _rehearse(db, repositories, subject, holding)
+            await _rehearse(means, subject, holding)
             continue
-        for reference in models.blocking(holding.name):
+        for reference in means.models.blocking(holding.name):
             if reference.model != holding.name:
-                await _check_nobody_else(db, models, subject, reference)
+                await _check_nobody_else(means, subject, reference)
 
 
-async def _check_nobody_else(
-    db: AsyncDatabaseManager, models: PersonalModels, subject: Subject, reference: Reference
-) -> None:
+async def _check_nobody_else(means: Means, subject: Subject, reference: Reference) -> None:
     """No row that an erasure does not delete depends on one that it does."""
-    target, referring = models.holdings[reference.target], models.holdings[reference.model]
+    holdings = means.models.holdings
+    target, referring = holdings[reference.target], holdings[reference.model]
     rows = referring.table.alias("referring")
     about = sa.select(target.table.c[reference.target_column]).where(target.of(subject))
-    depends = rows.c[reference.column].in_(about.correlate(None))
+    depends: sa.ColumnElement[bool] = rows.c[reference.column].in_(about.correlate(None))
     if not referring.stays:
         depends = sa.and_(
             depends, sa.not_(sa.func.coalesce(referring.of(subject, rows), sa.false()))
         )
     statement = sa.select(sa.func.count()).select_from(rows).where(depends)
-    number = (await ask(db, statement, f"count {reference.model}"))[0][0]
+    number = (await ask(means.db, statement, f"count {reference.model}"))[0][0]
     if number:
         raise ConflictError(
             f"{number} rows of {reference.model} that are to stay refer to this person's {reference.target} by "
@@ -61,30 +58,22 @@ async def _check_nobody_else(
         )
 
 
-async def _rehearse(
-    db: AsyncDatabaseManager, repositories: Repositories, subject: Subject, holding: Holding
-) -> None:
+async def _rehearse(means: Means, subject: Subject, holding: Holding) -> None:
     """Anonymise one row and undo it: checks and rules of the model may forbid empty values."""
-    stand_in = Subject(subject.person, uuid4())
-    values = holding.emptied(stand_in)
-    if not values:
-        return
     key = holding.table.c[holding.key]
     picked = sa.select(key).where(holding.unfinished(subject)).limit(1)
     with suppress(_Undo):
-        async with db.unit_of_work():
-            rows = await ask(db, picked, f"pick {holding.name}")
-            if not rows:
-                return
-            repository = repositories(holding.name)
-            condition = repository.where[holding.key].in_([rows[0][0]])
-            try:
-                await repository.update_where(values, condition, include_deleted=True)
-            except (ConflictError, ValidationError) as error:
-                raise ConfigurationError(
-                    f"{holding.name} cannot be anonymised, as its own rules forbid what its columns would hold: "
-                    f"{error.message}"
-                ) from error
+        async with means.db.unit_of_work():
+            keys = [row[0] for row in await ask(means.db, picked, f"pick {holding.name}")]
+            if keys:
+                standing = Subject(subject.person, uuid4())
+                try:
+                    await anonymise(means.repositories(holding.name), holding, standing, keys)
+                except (ConflictError, ValidationError) as error:
+                    raise ConfigurationError(
+                        f"{holding.name} cannot be anonymised, as its own rules forbid what its columns would hold: "
+                        f"{error.message}"
+                    ) from error
             raise _Undo
 
 

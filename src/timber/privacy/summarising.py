@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from timber.database.manager import AsyncDatabaseManager
     from timber.models.config import ModelConfig
     from timber.privacy.holdings import Holding
+    from timber.privacy.means import Means
     from timber.privacy.people import Person
-    from timber.privacy.planning import PersonalModels
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +60,24 @@ class UserDataSummary:
         return sum(model.rows for model in self.models)
 
 
-async def summarise(
-    db: AsyncDatabaseManager, models: PersonalModels, person: Person
-) -> UserDataSummary:
+async def summarise(means: Means, person: Person) -> UserDataSummary:
     """Count what there is of a person."""
-    summaries = []
-    for name in sorted(models.holdings):
-        summaries.append(await _summary(db, models.holdings[name], Subject(person)))
-    return UserDataSummary(tuple(summaries), dict(models.undeclared))
+    summaries = [
+        await _summary(means.db, means.models.holdings[name], Subject(person))
+        for name in sorted(means.models.holdings)
+    ]
+    return UserDataSummary(tuple(summaries), dict(means.models.undeclared))
 
 
-async def _summary(
-    db: AsyncDatabaseManager, holding: Holding, subject: Subject
-) -> ModelSummary:
+async def _summary(db: AsyncDatabaseManager, holding: Holding, subject: Subject) -> ModelSummary:
     table = holding.table
     made = made_at(holding.config)
     deleted = table.c.deleted_at if holding.config.soft_delete else sa.null()
-    moment: Any = table.c[made] if made is not None else sa.cast(sa.null(), sa.DateTime(True))
+    moment: Any = (
+        table.c[made] if made is not None else sa.cast(sa.null(), sa.DateTime(timezone=True))
+    )
     statement = (
-        sa.select(
-            sa.func.count(), sa.func.count(deleted), sa.func.min(moment), sa.func.max(moment)
-        )
+        sa.select(sa.func.count(), sa.func.count(deleted), sa.func.min(moment), sa.func.max(moment))
         .select_from(table)
         .where(holding.of(subject))
     )
@@ -104,8 +101,13 @@ def made_at(config: ModelConfig) -> str | None:
     """The column that tells when a row was made, if one does."""
     if config.timestamps:
         return "created_at"
-    for column in config.columns:
-        if column.type.kind == "DateTime" and column.default is not None:
-            if column.default.kind == "now":
-                return column.name
-    return None
+    return next(
+        (
+            column.name
+            for column in config.columns
+            if column.type.kind == "DateTime"
+            and column.default is not None
+            and column.default.kind == "now"
+        ),
+        None,
+    )

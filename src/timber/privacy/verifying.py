@@ -5,8 +5,9 @@ It believes nothing that an erasure has said of itself. Where it cannot look, th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -18,15 +19,15 @@ from timber.privacy.asking import ask
 from timber.privacy.holdings import Subject
 
 if TYPE_CHECKING:
-    from timber.database.manager import AsyncDatabaseManager
+    from timber.privacy.means import Means
     from timber.privacy.people import Person
-    from timber.privacy.places import PersonKeys, Place
-    from timber.privacy.planning import PersonalModels
+    from timber.privacy.places import PersonKeys
 
 # Else a policy would hide rows without a word; with it the statement fails where one would.
 _SEE_ALL: Final = Statement("SET LOCAL row_security = off", label="see all rows")
 _UNFINISHED: Final = Statement(
-    f"SELECT count(*) FROM {ERASURES} WHERE person = $1", label="count erasures"
+    f"SELECT count(*) FROM {ERASURES} WHERE person = $1",  # noqa: S608  # a fixed name
+    label="count erasures",
 )
 
 
@@ -71,20 +72,18 @@ class DeletionReport:
         return "\n".join(lines)
 
 
+Question = tuple[str, Callable[[], Awaitable[int]]]
+"""A place, and how much of a person there is in it."""
+
+
 class Verifying:
     """Looks for what is left of persons."""
 
-    def __init__(
-        self,
-        db: AsyncDatabaseManager,
-        models: PersonalModels,
-        keys: PersonKeys | None = None,
-        places: Sequence[Place] = (),
-    ) -> None:
-        self._db = db
-        self._models = models
-        self._keys = keys
-        self._places = tuple(places)
+    def __init__(self, means: Means) -> None:
+        self._db = means.db
+        self._models = means.models
+        self._keys = means.keys
+        self._places = means.places
 
     async def verify(self, person: Person) -> DeletionReport:
         """Look everywhere, one place after the other."""
@@ -109,54 +108,41 @@ class Verifying:
                 left.append(Left(place, number))
         return DeletionReport(tuple(looked), tuple(left), tuple(unseen))
 
-    def _questions(self, person: Person) -> list[tuple[str, Callable[[], Awaitable[int]]]]:
-        questions: list[tuple[str, Callable[[], Awaitable[int]]]] = []
+    def _questions(self, person: Person) -> list[Question]:
+        questions: list[Question] = []
         for name in sorted(self._models.holdings):
-            questions += self._of_holding(name, person)
+            questions += self._about(name, person)
         for model, column in self._models.mentions():
-            questions.append((f"{model}.{column}", self._naming(model, column, person)))
-        questions.append((ERASURES, lambda: self._unfinished(person)))
+            questions.append(self._naming(model, column, person))
+        questions.append((ERASURES, partial(self._unfinished, person)))
         if self._keys is not None:
-            keys = self._keys
-
-            async def has_key() -> int:
-                return int(await keys.exists(person.text))
-
-            questions.append(("key of the person", has_key))
-        for place in self._places:
-            questions.append((place.name, lambda place=place: place.count(person.text)))
+            questions.append(("key of the person", partial(self._key, self._keys, person)))
+        questions += [(place.name, partial(place.count, person.text)) for place in self._places]
         return questions
 
-    def _of_holding(
-        self, name: str, person: Person
-    ) -> list[tuple[str, Callable[[], Awaitable[int]]]]:
-        """Rows that name the person, and rows that are reached through others."""
-        holding = self._models.holdings[name]
-        found: list[tuple[str, Callable[[], Awaitable[int]]]] = []
-        columns = {holding.person, holding.config.owner} - {None}
-        for column in sorted(map(str, columns)):
-            found.append((f"{name}.{column}", self._naming(name, column, person)))
+    def _about(self, name: str, person: Person) -> list[Question]:
+        """Rows that name the person, and rows and links that are reached through others."""
+        holding, subject = self._models.holdings[name], Subject(person)
+        columns = {column for column in (holding.person, holding.config.owner) if column}
+        found = [self._naming(name, column, person) for column in sorted(columns)]
         if holding.way is not None:
-            condition = holding.unfinished(Subject(person))
-            statement = sa.select(sa.func.count()).select_from(holding.table).where(condition)
-            found.append((f"{name}.{holding.way.column}", lambda: self._count(statement, name)))
+            reached = sa.select(sa.func.count()).select_from(holding.table)
+            reached = reached.where(holding.unfinished(subject))
+            place = f"{name}.{holding.way.column}"
+            found.append((place, partial(self._count, reached, name)))
         for link in self._models.links[name]:
-            about = sa.select(holding.table.c[link.target_column]).where(
-                holding.of(Subject(person))
-            )
+            about = sa.select(holding.table.c[link.target_column]).where(holding.of(subject))
             linked = sa.select(sa.func.count()).where(link.table.c[link.column].in_(about))
             place = f"{link.table.name}.{link.column}"
-            found.append((place, lambda linked=linked: self._count(linked, link.table.name)))
+            found.append((place, partial(self._count, linked, link.table.name)))
         return found
 
-    def _naming(self, model: str, column: str, person: Person) -> Callable[[], Awaitable[int]]:
+    def _naming(self, model: str, column: str, person: Person) -> Question:
         table = self._models.table(model)
         value = person.in_column(self._models.config(model), column)
-        condition = (
-            sa.false() if value is None else table.c[column] == sa.literal(value, table.c[column].type)
-        )
-        statement = sa.select(sa.func.count()).select_from(table).where(condition)
-        return lambda: self._count(statement, model)
+        named = sa.false() if value is None else table.c[column] == value
+        statement = sa.select(sa.func.count()).select_from(table).where(named)
+        return f"{model}.{column}", partial(self._count, statement, model)
 
     async def _count(self, statement: Any, name: str) -> int:
         async with self._db.unit_of_work(read_only=True):
@@ -169,3 +155,6 @@ class Verifying:
             await self._db.execute(_SEE_ALL)
             rows = await self._db.fetch(_UNFINISHED, (person.text,))
         return int(rows[0][0])
+
+    async def _key(self, keys: PersonKeys, person: Person) -> int:
+        return int(await keys.state(person.text) == "kept")
