@@ -70,8 +70,8 @@ class Batches:
                 .with_for_update(of=link.table)
             )
             statement = link.table.delete().where(sa.tuple_(*columns).in_(picked))
-            number = await tell(self._db, statement, f"erase {link.table.name}")
-            return link.table.name, "deleted", number
+            number = await tell(self._db, statement, f"erase {link.name}")
+            return link.name, "deleted", number
 
         return await self._step(work)
 
@@ -190,7 +190,7 @@ class Batches:
         for link in self._models.links[holding.name]:
             referred = _column_of(holding, link.target_column, among)
             statement = link.table.delete().where(link.table.c[link.column].in_(referred))
-            await tell(self._db, statement, f"erase {link.table.name}")
+            await tell(self._db, statement, f"erase {link.name}")
         for reference in self._models.references[holding.name]:
             if not reference.nullable:
                 continue

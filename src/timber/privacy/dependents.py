@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
 
     from timber.privacy.means import Means
-    from timber.privacy.planning import Reference
+    from timber.privacy.planning import Link, Reference
+
+Above = tuple[tuple[str, list[Any]], ...]
 
 
 class Dependents:
@@ -35,45 +37,52 @@ class Dependents:
         self._room = most
         self.done: dict[str, int] = {}
 
-    async def delete(self, model: str, keys: list[Any], above: tuple[Any, ...] = ()) -> bool:
-        """Delete rows and what depends on them; False if there was too much of that, and they are still there.
+    async def delete(self, model: str, keys: list[Any]) -> bool:
+        """Delete rows and what depends on them; False if that was too much for once, and the rows are still there."""
+        if not await self._clear(model, keys, ()):
+            return False
+        await self._remove(model, keys)
+        return True
+
+    async def _clear(self, model: str, keys: list[Any], above: Above) -> bool:
+        """Delete or empty what depends on rows, deepest first; False if there is more of it.
 
         Args:
-            above: the keys of rows of the same deletion that these depend on.
+            above: the rows of the same deletion that these depend on, by model.
         """
-        key = self._models.config(model).primary_key
         table = self._models.table(model)
-        chosen = table.c[key] == sa.any_(sa.literal(keys, ARRAY(table.c[key].type)))
+        key = table.c[self._models.config(model).primary_key]
+        chosen = key == sa.any_(sa.literal(keys, ARRAY(key.type)))
         for link in self._models.links[model]:
-            referred = _column_of(table, link.target_column, chosen)
-            if not await self._links(link.table, link.table.c[link.column], referred):
+            if not await self._links(link, _column_of(table, link.target_column, chosen)):
                 return False
         for reference in self._models.references[model]:
             referred = _column_of(table, reference.target_column, chosen)
             if reference.on_delete == "cascade":
-                if not await self._children(reference, referred, (*above, (model, tuple(keys)))):
+                if not await self._children(reference, referred, (*above, (model, keys))):
                     return False
             elif reference.on_delete == "set null" and not await self._empty(reference, referred):
                 return False
-        repository = self._repositories(model)
-        number = await repository.delete_where(repository.where[key].in_(keys), hard=True)
-        self._count(model, number)
         return True
 
-    async def _children(
-        self, reference: Reference, referred: sa.Select[Any], above: tuple[Any, ...]
-    ) -> bool:
-        """Delete the rows that go along, deepest first."""
-        while True:
-            known = [key for model, keys in above if model == reference.model for key in keys]
-            keys = await self._pick(reference, referred, known)
-            if not keys:
-                return True
-            if self._room <= 0:
+    async def _remove(self, model: str, keys: list[Any]) -> None:
+        repository = self._repositories(model)
+        condition = repository.where[self._models.config(model).primary_key].in_(keys)
+        self._count(model, await repository.delete_where(condition, hard=True))
+
+    async def _children(self, reference: Reference, referred: sa.Select[Any], above: Above) -> bool:
+        """Delete the rows that go along."""
+        known = [key for model, keys in above if model == reference.model for key in keys]
+        while keys := await self._pick(reference, referred, known):
+            if self._room <= 0 or not await self._clear(reference.model, keys, above):
                 return False
-            self._room -= len(keys)
-            if not await self.delete(reference.model, keys, above):
+            possible = keys[: max(0, self._room)]
+            if possible:
+                self._room -= len(possible)
+                await self._remove(reference.model, possible)
+            if len(possible) < len(keys):
                 return False
+        return True
 
     async def _empty(self, reference: Reference, referred: sa.Select[Any]) -> bool:
         while keys := await self._pick(reference, referred, []):
@@ -87,17 +96,17 @@ class Dependents:
             )
         return True
 
-    async def _links(
-        self, table: sa.Table, column: sa.Column[Any], referred: sa.Select[Any]
-    ) -> bool:
+    async def _links(self, link: Link, referred: sa.Select[Any]) -> bool:
+        table, column = link.table, link.table.c[link.column]
+        if self._room <= 0:
+            return False
         columns = list(table.primary_key.columns)
-        picked = sa.select(*columns).where(column.in_(referred)).limit(max(1, self._room))
+        picked = sa.select(*columns).where(column.in_(referred)).limit(self._room)
         statement = table.delete().where(sa.tuple_(*columns).in_(picked))
-        number = await tell(self._db, statement, f"purge {table.name}")
-        self._count(table.name, number)
-        full = number >= max(1, self._room)
+        number = await tell(self._db, statement, f"purge {link.name}")
+        self._count(link.name, number)
         self._room -= number
-        return not full
+        return self._room > 0
 
     async def _pick(
         self, reference: Reference, referred: sa.Select[Any], known: list[Any]

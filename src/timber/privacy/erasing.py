@@ -160,7 +160,7 @@ class _Run:
         number = 0
         for link in self._models.links[holding.name]:
             remove = partial(batches.remove_links, link)
-            number += await self._repeat(link.table.name, remove)
+            number += await self._repeat(link.name, remove)
         for reference in self._models.references[holding.name]:
             if reference.nullable:
                 cut = partial(batches.cut_references, reference)

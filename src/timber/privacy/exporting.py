@@ -76,7 +76,7 @@ class Exporting:
             for title, rows in (
                 (f"model:{name}", self._rows(holding, subject, batch)),
                 *(
-                    (f"links:{link.table.name}.{link.column}", self._links(link, subject, batch))
+                    (f"links:{link.name}.{link.column}", self._links(link, subject, batch))
                     for link in self._models.links[name]
                 ),
             ):
@@ -136,7 +136,7 @@ class Exporting:
                     for value, column in zip(last, columns, strict=True)
                 )
                 behind = statement.where(place > sa.tuple_(*values))
-            rows = await ask(self._db, behind, f"export {link.table.name}")
+            rows = await ask(self._db, behind, f"export {link.name}")
             for row in rows:
                 yield orjson.dumps(dict(row.items()), default=str)
             if len(rows) < batch:

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
-import orjson
-
 from timber.database.statements import Statement
 from timber.dto import encode_json
 from timber.models.erasure_tables import ERASURES
@@ -102,7 +100,7 @@ class Journal:
             row["stand_in"],
             row["started_at"],
             resumed=row["id"] != new,
-            done=orjson.loads(row["done"]),
+            done=row["done"],
         )
 
     async def lock(self, erasure: Erasure) -> bool:
@@ -110,7 +108,7 @@ class Journal:
         rows = await self._db.fetch(_LOCK, (erasure.id,))
         erasure.finished = not rows or rows[0]["finished_at"] is not None
         if rows:
-            erasure.done = orjson.loads(rows[0]["done"])
+            erasure.done = rows[0]["done"]
         return not erasure.finished
 
     async def save(self, erasure: Erasure) -> None:

@@ -36,6 +36,7 @@ class Reference:
 class Link:
     """A column of an association table that refers to the rows of a model."""
 
+    name: str
     table: sa.Table
     column: str
     target: str
@@ -70,17 +71,19 @@ class PersonalModels:
             return
         for column in table.columns:
             for key in column.foreign_keys:
+                # SQLAlchemy's names are a kind of text that JSON does not know.
+                names = str(column.name), str(key.column.name)
                 target = self._models.get(key.column.table.name)
+                model = self._models.get(table.name)
                 if target is None:
                     continue
-                model = self._models.get(table.name)
                 if model is None:
-                    self.links[target].append(Link(table, column.name, target, key.column.name))
+                    link = Link(str(table.name), table, names[0], target, names[1])
+                    self.links[target].append(link)
                     continue
                 action = (key.ondelete or "no action").lower()
-                made = Reference(
-                    model, column.name, target, key.column.name, bool(column.nullable), action
-                )
+                nullable = bool(column.nullable)
+                made = Reference(model, names[0], target, names[1], nullable, action)
                 self.references[target].append(made)
 
     def _hold(self, name: str) -> Holding:

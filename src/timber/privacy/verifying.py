@@ -133,8 +133,8 @@ class Verifying:
         for link in self._models.links[name]:
             about = sa.select(holding.table.c[link.target_column]).where(holding.of(subject))
             linked = sa.select(sa.func.count()).where(link.table.c[link.column].in_(about))
-            place = f"{link.table.name}.{link.column}"
-            found.append((place, partial(self._count, linked, link.table.name)))
+            place = f"{link.name}.{link.column}"
+            found.append((place, partial(self._count, linked, link.name)))
         return found
 
     def _naming(self, model: str, column: str, person: Person) -> Question:
