@@ -76,6 +76,9 @@ class _Checks:
                 if not column.nullable or column.generated is not None:
                     message = f"{name} cannot be emptied: it is to be nullable, and not generated"
                     self._wrong(message, "mentions", position)
+                elif is_encrypted(config, name):
+                    message = f"{name} is encrypted: nobody could be found by it"
+                    self._wrong(message, "mentions", position)
         expires = personal.expires
         if expires is not None and self._known(expires, "expires"):
             kind = config.column(expires).type
@@ -86,9 +89,6 @@ class _Checks:
         column = self._config.column(name)
         if column.type.kind not in _PERSON_KINDS:
             message = f"{name} is {column.type}: a person's id is text, a UUID or an integer"
-            self._wrong(message, *below)
-        elif is_encrypted(self._config, name):
-            message = f"{name} is encrypted: the rows of a person could not be found by it"
             self._wrong(message, *below)
 
     def whose(self) -> None:
