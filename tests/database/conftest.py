@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
@@ -100,7 +101,7 @@ async def make_db(ledger_url: str, observer: Observer) -> AsyncGenerator[MakeDb]
     made: list[AsyncDatabaseManager] = []
 
     def make(url: str = ledger_url, **settings: Any) -> AsyncDatabaseManager:
-        name = f"timber-{next(_numbers)}"
+        name = f"timber-{os.getpid()}-{next(_numbers)}"  # the other workers have theirs
         db = AsyncDatabaseManager(
             url, settings=TimberSettings(**{"application_name": name, **QUICK, **settings})
         )

@@ -16,6 +16,7 @@ from tests.database.ledger import (
     Observer,
     assert_nothing_is_held,
     insert,
+    pid_of,
 )
 from tests.harness.proxy import Proxy
 from timber.database.manager import AsyncDatabaseManager
@@ -283,19 +284,42 @@ async def test_a_lone_write_that_hangs_when_cancelled_is_unknown(
     proxy.heal()
 
 
-async def test_a_cancelled_lone_write_finishes_first(db: AsyncDatabaseManager, observer: Observer):
-    async with asyncio.timeout(5):
-        blocker = observer.connection.transaction()
-        await blocker.start()
-        await observer.connection.execute("LOCK TABLE entry")
-        task = asyncio.create_task(insert(db, "x"))
-        while not await observer.value("SELECT exists (SELECT FROM pg_locks WHERE NOT granted)"):
-            await asyncio.sleep(0.01)
-        task.cancel()
-        await asyncio.sleep(0.05)
-        assert not task.done()
-        await blocker.rollback()
-        with pytest.raises(asyncio.CancelledError) as caught:
-            await task
+async def test_a_cancelled_lone_write_finishes_if_it_does_so_in_a_moment(
+    db: AsyncDatabaseManager, observer: Observer
+):
+    task, unblock = await _blocked_insert(db, observer)
+    task.cancel()
+    await asyncio.sleep(0.01)
+    assert not task.done()
+    await unblock()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
     assert outcome_of(caught.value) == "committed"
     assert await observer.notes() == ["x"]
+
+
+async def test_a_cancelled_lone_write_that_goes_on_is_cancelled_on_the_server(
+    db: AsyncDatabaseManager, observer: Observer
+):
+    pid = await pid_of(db)
+    task, unblock = await _blocked_insert(db, observer)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        async with asyncio.timeout(1):
+            await task
+    assert outcome_of(caught.value) == "rolled_back"
+    assert await pid_of(db) == pid, "its connection is still good"
+    await unblock()
+    assert await observer.notes() == []
+
+
+async def _blocked_insert(
+    db: AsyncDatabaseManager, observer: Observer
+) -> tuple[asyncio.Task[Any], Callable[[], Awaitable[None]]]:
+    blocker = observer.connection.transaction()
+    await blocker.start()
+    await observer.connection.execute("LOCK TABLE entry")
+    task = asyncio.create_task(insert(db, "x"))
+    while not await observer.value("SELECT exists (SELECT FROM pg_locks WHERE NOT granted)"):
+        await asyncio.sleep(0.005)
+    return task, blocker.rollback

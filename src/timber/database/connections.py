@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
+from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
 
-from timber.context import remaining
+from timber.context import GRACE, check_deadline, remaining
 from timber.database.codecs import set_codecs
 from timber.database.errors import FOREIGN, translate
 from timber.database.gate import Gate
@@ -104,9 +106,10 @@ class Connections:
         """
         if self.cut:
             raise UnavailableError(f"The connection to {self._target} was closed here.")
+        check_deadline()
         gate = self.reserved if independent else self.main
         if gate is not None:
-            await gate.enter(remaining(self._timeout))
+            await gate.enter(remaining(self._timeout, grace=GRACE))
         try:
             while True:
                 link = await self._checkout()
@@ -162,13 +165,39 @@ class Connections:
         self._leave(link)
         return link.driver
 
+    async def end(self, link: Link, message: str) -> None:
+        """Settle a connection and put it back.
+
+        Under a deadline this waits for a moment only. The rest happens by itself, and the connection keeps its place until
+        then: a server that is slow to confirm costs neither its caller time nor the pool a connection.
+        """
+        limit = self._rollback_timeout
+        if remaining(limit, grace=GRACE) >= limit:
+            await self._end(link, message)
+            return
+        task = asyncio.get_running_loop().create_task(self._end(link, message), context=Context())
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        shield = Shield(lambda: remaining(limit, grace=GRACE), _nothing)
+        with suppress(TimeoutError):
+            await shield.run(_wait(task))
+        shield.reraise()
+
+    async def _end(self, link: Link, message: str) -> None:
+        try:
+            await self.settle(link, message)
+        finally:
+            self.release(link)
+
     async def settle(self, link: Link, message: str) -> None:
         """End whatever the connection is in the middle of, a cancelled statement or a transaction, or else close it.
 
         A cancelled statement goes on until the server has taken notice; the driver waits for that before it sends
         ``message``: ROLLBACK, or nothing where there was no BEGIN.
         """
-        shield = Shield(lambda: remaining(self._rollback_timeout), link.driver.terminate)
+        shield = Shield(
+            lambda: remaining(self._rollback_timeout, grace=GRACE), link.driver.terminate
+        )
         try:
             await shield.run(link.driver.execute(message))
         except FOREIGN:
@@ -246,6 +275,14 @@ class Connections:
         self._out.discard(link)
         if link.gate is not None:
             link.gate.leave()
+
+
+def _nothing() -> None:
+    pass
+
+
+async def _wait(task: asyncio.Task[None]) -> None:
+    await asyncio.wait([task])
 
 
 async def _close(driver: asyncpg.Connection) -> None:

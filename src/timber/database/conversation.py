@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from timber.context import GRACE, check_deadline, remaining
 from timber.database.adapter import AdapterTransaction
 from timber.database.errors import FOREIGN, came_from_server, is_lost, translate
 from timber.database.levels import Level, TransactionOptions
+from timber.database.shield import Shield
 from timber.database.statements import XID_COLUMN
 from timber.errors import Outcome, UnitOfWorkClosedError, UnitOfWorkDoomedError
 
@@ -135,6 +137,7 @@ class Conversation:
             UnitOfWorkDoomedError: an earlier statement failed.
         """
         self._check_can_go_on()
+        check_deadline()
         if self._pending:
             await self._send_pending()
         assert self.link is not None
@@ -171,7 +174,9 @@ class Conversation:
         assert self.link is not None
         if level.name is None:
             self._put_on(self.link)
-            await self.link.driver.execute(self._options.begin)
+            await self.link.driver.execute(
+                self._options.begin(self._core.settings.statement_timeout)
+            )
         else:
             await self.link.driver.execute(f"SAVEPOINT {level.name}")
 
@@ -188,10 +193,18 @@ class Conversation:
         level = self.levels[-1]
         if level.name is None or not level.sent:
             self.lose(UnitOfWorkDoomedError())
-            await self.link.driver.execute("ROLLBACK")
+            message = "ROLLBACK"
         else:
             self.doom(UnitOfWorkDoomedError())
-            await self.link.driver.execute(f"ROLLBACK TO SAVEPOINT {level.name}")
+            message = f"ROLLBACK TO SAVEPOINT {level.name}"
+        driver = self.link.driver
+        limit = self._core.settings.rollback_timeout
+        shield = Shield(lambda: remaining(limit, grace=GRACE), driver.terminate)
+        try:
+            await shield.run(driver.execute(message))
+        except FOREIGN:
+            driver.terminate()  # which rolls back as well, and must not hide why it is rolled back
+        shield.reraise()
 
     def _put_on(self, link: Link) -> None:
         AdapterTransaction(self._send_commit, self._send_rollback).put_on(link.adapter)

@@ -8,7 +8,7 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from timber.context import remaining
+from timber.context import GRACE, remaining, without_deadline
 from timber.database.door import Door
 from timber.database.errors import FOREIGN, translate
 from timber.database.shield import Shield
@@ -125,10 +125,13 @@ class Core:
         callbacks = list(callbacks)
         if not callbacks:
             return
-        task = asyncio.get_running_loop().create_task(_run_each(callbacks))
+        task = asyncio.get_running_loop().create_task(
+            _run_each(callbacks), context=without_deadline()
+        )
         self._background.add(task)
         task.add_done_callback(self._background.discard)
-        shield = Shield(lambda: self.settings.commit_timeout, _nothing, patient=True)
+        limit = self.settings.commit_timeout
+        shield = Shield(lambda: remaining(limit, grace=GRACE), _nothing, patient=True)
         try:
             await shield.run(_result(task))
         except TimeoutError:

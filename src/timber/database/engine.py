@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -70,10 +71,13 @@ def listen(  # noqa: C901  # one small function for each event
         if context.engine is engine and context.execution_context is not None:
             ran(context.execution_context)
         error = context.sqlalchemy_exception or context.original_exception
-        if not isinstance(error, FOREIGN) or not (owned or context.engine is engine):
-            return None
         connection = context.connection
         transaction = connection and connection.get_execution_options().get(TRANSACTION)
+        if transaction and isinstance(error, asyncio.CancelledError):
+            # SQLAlchemy would close the connection; the unit of work settles it, which costs less.
+            context.is_disconnect = False
+        if not isinstance(error, FOREIGN) or not (owned or context.engine is engine):
+            return None
         failed: BaseException = (
             transaction.failed(error) if transaction else translate(error, target)
         )

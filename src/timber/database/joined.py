@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from timber.context import remaining
+from timber.context import GRACE, remaining
 from timber.database.adapter import AdapterTransaction
 from timber.database.errors import FOREIGN, translate
 from timber.database.levels import TransactionOptions
@@ -60,9 +60,8 @@ class JoinedTransaction(Transaction):
             await super().rollback()
             return
         self.outcome = "rolled_back"
-        shield = Shield(
-            lambda: remaining(self._core.settings.rollback_timeout), self.link.driver.terminate
-        )
+        limit = self._core.settings.rollback_timeout
+        shield = Shield(lambda: remaining(limit, grace=GRACE), self.link.driver.terminate)
         try:
             if level.sent:
                 await shield.run(
@@ -75,6 +74,9 @@ class JoinedTransaction(Transaction):
         finally:
             self.link = None
         shield.reraise()
+
+    async def _roll_back(self, link: Link) -> None:
+        await self._core.connections.settle(link, "ROLLBACK")
 
     def give_back(self, link: Link) -> None:
         self.link = None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from timber.context import remaining
+
 if TYPE_CHECKING:
     from sqlalchemy.orm import SessionTransaction
 
@@ -21,9 +23,12 @@ class TransactionOptions:
     statement_timeout: float | None = None
     lock_timeout: float | None = None
 
-    @property
-    def begin(self) -> str:
-        """BEGIN and the settings as one message."""
+    def begin(self, statement_timeout: float) -> str:
+        """BEGIN and the settings as one message, in which the server is told of a deadline too.
+
+        Args:
+            statement_timeout: what the connection is set to.
+        """
         words = ["BEGIN"]
         if self.isolation is not None:
             words.append(f"ISOLATION LEVEL {self.isolation.upper()}")
@@ -32,8 +37,13 @@ class TransactionOptions:
         if self.deferrable:
             words.append("DEFERRABLE")
         parts = [" ".join(words)]
-        for name in ("statement_timeout", "lock_timeout"):
-            seconds = getattr(self, name)
+        longest = statement_timeout if self.statement_timeout is None else self.statement_timeout
+        rest = remaining(longest)
+        timeouts = {
+            "statement_timeout": rest if rest < longest else self.statement_timeout,
+            "lock_timeout": self.lock_timeout,
+        }
+        for name, seconds in timeouts.items():
             if seconds is not None:
                 parts.append(f"SET LOCAL {name} = {max(1, round(seconds * 1000))}")
         return "; ".join(parts)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from timber.context import remaining
+from timber.context import GRACE, remaining
+from timber.database.driver import Interruption
 from timber.database.errors import FOREIGN, is_lost, translate
 from timber.database.outcome import Check, Fetch, Verdict, note_outcome, wait_until_gone
 from timber.database.retry import is_lost_connection, is_repeatable, lone_retrying
@@ -76,26 +77,30 @@ class LoneStatements:
         try:
             rows = await core.fetch_on(link, statement, statement.sql, args)
         except FOREIGN as error:
+            core.connections.release(link)
             raise _mark_lost(translate(error, core.target), link, error) from error
         except BaseException:
-            await core.connections.settle(link, "SELECT 1")
+            await core.connections.end(link, "SELECT 1")
             raise
-        finally:
-            core.connections.release(link)
+        core.connections.release(link)
         return rows
 
     async def _write(self, work: Callable[[Link], Awaitable[Any]], check: Check | None) -> Any:
         core = self._core
         link = await core.connections.acquire()
-        shield = Shield(
-            lambda: remaining(core.settings.commit_timeout), link.driver.terminate, patient=True
-        )
+        interruption = Interruption(link.driver)
+
+        def seconds() -> float:
+            interruption.begin()
+            return remaining(core.settings.commit_timeout, grace=GRACE)
+
+        shield = Shield(seconds, link.driver.terminate, patient=True)
         outcome: Outcome = "committed"
         failure: ServiceError | None = None
         result: Any = None
         lost = False
         try:
-            result = await shield.run(_run(work, link))
+            result = await shield.run(_run(work, link, interruption))
         except FOREIGN as error:
             failure = _mark_lost(translate(error, core.target), link, error)
             lost = link.driver.is_closed() or is_lost(error)
@@ -120,8 +125,13 @@ class LoneStatements:
         raise failure
 
 
-async def _run(work: Callable[[Link], Awaitable[Any]], link: Link) -> Any:
-    return await work(link)
+async def _run(
+    work: Callable[[Link], Awaitable[Any]], link: Link, interruption: Interruption
+) -> Any:
+    try:
+        return await work(link)
+    finally:
+        await interruption.end()
 
 
 def _look(lost: Link, check: Check) -> Callable[[Any, Fetch], Awaitable[Verdict]]:

@@ -52,10 +52,7 @@ async def stream_alone(
                 fail(error)
             yield _batches(cursor, batch, fail)
         finally:
-            try:
-                await core.connections.settle(link, "ROLLBACK")
-            finally:
-                core.connections.release(link)
+            await core.connections.end(link, "ROLLBACK")
 
 
 def _nobody_else() -> None:

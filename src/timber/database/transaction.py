@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from timber.context import remaining
+from timber.context import GRACE, check_deadline, remaining
 from timber.database.adapter import AdapterTransaction
 from timber.database.conversation import Conversation
 from timber.database.errors import FOREIGN, is_lost, translate
@@ -81,9 +81,8 @@ class Transaction(Conversation):
             raise cancelled
 
     async def _roll_back_to(self, level: Level, link: Link) -> asyncio.CancelledError | None:
-        shield = Shield(
-            lambda: remaining(self._core.settings.rollback_timeout), link.driver.terminate
-        )
+        limit = self._core.settings.rollback_timeout
+        shield = Shield(lambda: remaining(limit, grace=GRACE), link.driver.terminate)
         try:
             if level.nested is not None:
                 assert self.session is not None
@@ -130,9 +129,8 @@ class Transaction(Conversation):
             self.outcome = "rolled_back"
             self.give_back(link)
             raise UnavailableError(f"The connection to {self._core.target} was lost.")
-        shield = Shield(
-            lambda: remaining(self._core.settings.commit_timeout), link.driver.terminate
-        )
+        limit = self._core.settings.commit_timeout
+        shield = Shield(lambda: remaining(limit, grace=GRACE), link.driver.terminate)
         failure: ServiceError | None = None
         try:
             await shield.run(
@@ -166,13 +164,16 @@ class Transaction(Conversation):
         link = self.link
         if link is None:
             return
+        AdapterTransaction.take_off(link.adapter)
         try:
-            AdapterTransaction.take_off(link.adapter)
-            await self._core.connections.settle(link, "ROLLBACK")
             if self.session is not None:
                 await self.session.forget()
         finally:
-            self.give_back(link)
+            self.link = None
+            await self._roll_back(link)
+
+    async def _roll_back(self, link: Link) -> None:
+        await self._core.connections.end(link, "ROLLBACK")
 
     def give_back(self, link: Link) -> None:
         """Return the connection to the pool."""
@@ -182,6 +183,7 @@ class Transaction(Conversation):
 
     async def _prepare_commit(self) -> None:
         """Everything before COMMIT that can fail like an ordinary statement."""
+        check_deadline()
         if self.session is not None:
             await self.session.flush()
         # A statement that names no touched row may still have written: in a function, or in its WITH.

@@ -11,6 +11,7 @@ import asyncpg
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from timber.database.driver import Driver
 from timber.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def connect_arguments(url: URL, settings: TimberSettings) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "timeout": settings.connect_timeout,
         "statement_cache_size": _STATEMENT_CACHE,
+        "connection_class": Driver,
     }
     server = {
         "application_name": settings.application_name,
