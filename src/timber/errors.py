@@ -187,6 +187,14 @@ class CommitOutcomeUnknownError(DatabaseError):
 
     outcome = "unknown"
 
+    @classmethod
+    def unreplicated(cls) -> CommitOutcomeUnknownError:
+        """For a commit that stands on one server only, where synchronous replication was asked for."""
+        return cls(
+            "The transaction is committed on this server, but PostgreSQL was told to wait no longer for the standby that it "
+            "has to reach: a failover may lose it. Look before repeating it."
+        )
+
 
 class EncryptionError(ServiceError):
     """A value could not be encrypted or decrypted."""

@@ -42,7 +42,7 @@ class Driver(asyncpg.Connection):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.unreplicated = False
-        """Whether a commit was told to wait no longer for the standby that it had to reach."""
+        """Whether a commit has stopped waiting for the standby that it was to reach; see :func:`is_unreplicated`."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # the driver's
         """Close gracefully, or at once where a cancelled statement would have to be waited for."""
@@ -123,6 +123,14 @@ class Interruption:
         await asyncio.sleep(PATIENCE)
         self._asked = True
         await request_cancel(self._driver)
+
+
+def is_unreplicated(driver: asyncpg.Connection[Any]) -> bool:
+    """Whether the commit just made is on this server only, since a cancel ended its wait for a standby."""
+    if isinstance(driver, Driver) and driver.unreplicated:
+        driver.unreplicated = False
+        return True
+    return False
 
 
 async def request_cancel(driver: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from timber.context import GRACE, remaining
-from timber.database.driver import Interruption
+from timber.database.driver import Interruption, is_unreplicated
 from timber.database.errors import FOREIGN, is_lost, translate
 from timber.database.outcome import Check, Fetch, Verdict, note_outcome, wait_until_gone
 from timber.database.retry import is_lost_connection, is_repeatable, lone_retrying
@@ -101,6 +101,8 @@ class LoneStatements:
         lost = False
         try:
             result = await shield.run(_run(work, link, interruption))
+            if is_unreplicated(link.driver):
+                outcome, failure = "unknown", CommitOutcomeUnknownError.unreplicated()
         except FOREIGN as error:
             failure = _mark_lost(translate(error, core.target), link, error)
             lost = link.driver.is_closed() or is_lost(error)
@@ -118,6 +120,8 @@ class LoneStatements:
             raise cancelled from failure
         if outcome == "committed":
             return result
+        if isinstance(failure, CommitOutcomeUnknownError):
+            raise failure
         if outcome == "unknown":
             raise CommitOutcomeUnknownError from failure
         assert failure is not None
