@@ -92,7 +92,7 @@ async def test_a_deadlock_of_real_transactions(db: AsyncDatabaseManager, observe
 async def test_a_lone_write_that_lost_a_deadlock_is_repeated(make_db: MakeDb, observer: Observer):
     """It was rolled back, so it cannot happen twice."""
     db = make_db(pool_size=1, max_overflow=0)
-    await db.execute(Statement("SET deadlock_timeout = '10ms'", label="set"))
+    await db.execute(Statement("SET deadlock_timeout = '400ms'", label="set"))
     first, second = await insert(db, "1"), await insert(db, "2")
     await observer.connection.execute("SET deadlock_timeout = '10s'; BEGIN")
     await observer.connection.execute("SELECT FROM entry WHERE id = $1 FOR UPDATE", second)
