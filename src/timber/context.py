@@ -86,7 +86,7 @@ def remaining(limit: float, *, grace: float = 0.0) -> float:
         grace: seconds that it may go on after the deadline.
     """
     current = _deadline.get()
-    at = current and current.at
+    at = None if current is None else current.at
     if at is None:
         return limit
     return max(0.0, min(limit, at + grace - asyncio.get_running_loop().time()))
