@@ -18,6 +18,7 @@ from timber.database.manager import AsyncDatabaseManager
 from timber.database.unit_of_work import UnitOfWork
 from timber.database.urls import parse_url
 from timber.errors import ConfigurationError, UnavailableError, UsageError
+from timber.features.audit import AuditLog, AuditProvider
 from timber.features.built_in import features_of
 from timber.features.feature import FeatureProvider
 from timber.features.guard import FeatureGuard
@@ -253,6 +254,19 @@ class Timber:
             made = Service(parts.db, registry=parts.registry, model=name, features=parts.features)
         self._services[name] = made
         return made
+
+    @property
+    def audit(self) -> AuditLog:
+        """What was done to rows of the models that are audited, and by whom.
+
+        Raises:
+            ConfigurationError: there is no audit, since ``audit_key`` is not set.
+        """
+        parts = self._running
+        provider = parts.features.provider("audit")
+        if not isinstance(provider, AuditProvider):
+            raise ConfigurationError("There is no audit: set audit_key (TIMBER_AUDIT_KEY).")
+        return provider.log(parts.db, parts.registry)
 
     def repository(self, model: str | type[Any], dto: type[E]) -> Repository[E]:
         """A repository of a model, by name or as a mapped class of the registry, that gives its rows as ``dto``.

@@ -47,6 +47,10 @@ class TimberSettings(BaseSettings):
     """Where the data keys of persons are kept, outside of the database: a folder, or the URL of another PostgreSQL."""
     person_key_seconds: float = Field(default=60.0, ge=0, le=3600)
     """How long a person's data key may stay unwrapped in memory, and so outlive its destruction in another process."""
+    audit_key: SecretStr | None = None
+    """The key of the audit's digests and seals, at least 32 random characters; older ones after it, with commas between."""
+    audit_seal_every: Seconds | None = 5.0
+    """How often this process seals what was audited; None, ``null`` in the environment, where another one does."""
 
     embedder: str | None = Field(default=None, repr=False)
     """What makes vectors for semantic search: ``model2vec:FOLDER``, ``sentence-transformers:NAME``, ``openai:URL#MODEL``."""
@@ -126,6 +130,8 @@ class SettingsKeywords(TypedDict, total=False):
     encryption_keys: str | Path | None
     person_keys: str | Path | None
     person_key_seconds: float
+    audit_key: SecretStr | str | None
+    audit_seal_every: float | None
     embedder: str | None
     embedder_key: SecretStr | str | None
     embedder_timeout: float

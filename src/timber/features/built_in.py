@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from timber.features import encryption
+from timber.features import audit, encryption
 from timber.features.embedding import choosing as embedding
 from timber.features.providers import Features, load_providers
 from timber.features.validation import ValidationProvider
@@ -37,6 +37,6 @@ def features_without_settings() -> Features:
 
 def _of_settings(settings: TimberSettings) -> Iterable[FeatureProvider]:
     yield ValidationProvider()
-    for provider_of_settings in (encryption.provider_of_settings, embedding.provider_of_settings):
-        if (made := provider_of_settings(settings)) is not None:
+    for feature in (audit, encryption, embedding):
+        if (made := feature.provider_of_settings(settings)) is not None:
             yield made

@@ -99,11 +99,21 @@ class _FeatureChecks:
         if features.audit is not None:
             self._all_known("audit", "columns", features.audit.columns or ())
             self._all_known("audit", "exclude", features.audit.exclude)
+            self._audited_key()
         if features.cache is not None:
             self._all_known("cache", "lists", features.cache.lists)
             for position, tag in enumerate(features.cache.tags):
                 for name in re.findall(r"\{([^{}]*)\}", tag):
                     self._known("cache", name, "tags", position)
+
+    def _audited_key(self) -> None:
+        personal = self._config.features.personal_data
+        key = self._config.column(self._config.primary_key)
+        if personal is None or key.type.kind not in TEXT_KINDS:
+            return
+        if key.name == personal.person or key.name in (personal.columns or [key.name]):
+            message = f"the audit keeps the key for good, and {key.name} is text and personal data: use one that says nothing"
+            self._wrong("audit", message)
 
     def _feed(self) -> None:
         feed = self._config.features.feed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from timber.models.audit_tables import add_audit_tables
 from timber.models.embedding_tables import add_embedding_tables
 from timber.models.erasure_tables import add_erasure_tables
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from timber.models.config import ModelConfig
 
 _BUILDERS: Final[tuple[Callable[[sa.MetaData, Collection[ModelConfig]], None], ...]] = (
+    add_audit_tables,
     add_embedding_tables,
     add_erasure_tables,
 )

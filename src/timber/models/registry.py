@@ -9,6 +9,7 @@ from sqlalchemy import orm
 
 from timber.errors import ConfigurationError
 from timber.models.assemble import assemble
+from timber.models.audit_tables import audit_functions, audit_triggers
 from timber.models.column_types import nearest
 from timber.models.dto_check import check_dto
 from timber.models.dtos import create_dto, read_dto, update_dto
@@ -205,12 +206,14 @@ class ModelRegistry:
         made = [feed_function(config) for config in self._configs.values()]
         # The search column of a mapped class is computed as the class says.
         made += [search_function(self._configs[name]) for name in self._own]
-        return tuple(function for function in made if function is not None)
+        own = tuple(function for function in made if function is not None)
+        return (*own, *audit_functions(self.metadata))
 
     def triggers(self) -> tuple[SQLTrigger, ...]:
         """The triggers of the tables; each is created after its table, and goes with it."""
         made = (feed_trigger(config) for config in self._configs.values())
-        return tuple(trigger for trigger in made if trigger is not None)
+        own = tuple(trigger for trigger in made if trigger is not None)
+        return (*own, *audit_triggers(self.metadata))
 
     def fingerprint(self, name: str) -> str:
         """A digest of a model's columns.

@@ -128,11 +128,13 @@ class Bulk(Proving[D]):
             for (_, part), (statement, args) in zip(parts, bound, strict=True):
                 stored += self._in_order(part, await self.db.write(statement, args))
                 given += part
-            await self._send_beside(write, [record[self.source.key] for record in stored])
-        places = {id(row): index for index, row in enumerate(rows)}
-        found: list[Any] = [None] * len(rows)
-        for row, record in zip(given, stored, strict=True):
-            found[places[id(row)]] = record
+            places = {id(row): index for index, row in enumerate(rows)}
+            found: list[Any] = [None] * len(rows)
+            for row, record in zip(given, stored, strict=True):
+                found[places[id(row)]] = record
+            # By now the keys that PostgreSQL has made are known, too.
+            write.keys = [record[self.source.key] for record in found]
+            await self._send_beside(write, write.keys)
         return found
 
     def _in_order(self, rows: Sequence[Row], records: Sequence[Any]) -> list[Any]:

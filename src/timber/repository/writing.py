@@ -245,11 +245,11 @@ class Writing(Proving[D]):
         return rows[0] if rows else None
 
     def _merge_here(self, row: Row, current: Row, merged: tuple[str, ...]) -> tuple[str, ...]:
-        """Merge into columns that PostgreSQL cannot read; the columns that it merges by itself."""
+        """Merge into columns that PostgreSQL cannot read or a feature looks at; those that it merges by itself."""
         for name in merged:
-            if name in self.source.transformed and isinstance(current[name], dict):
+            if isinstance(current.get(name), dict):
                 row[name] = {**current[name], **row[name]}
-        return tuple(name for name in merged if name not in self.source.transformed)
+        return tuple(name for name in merged if name not in current)
 
     def _inserting(
         self, names: tuple[str, ...], needs: tuple[str, ...], *, unless: tuple[str, ...] = ()
