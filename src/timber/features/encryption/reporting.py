@@ -11,7 +11,6 @@ from timber.database.statements import compile_statement
 from timber.features.encryption.envelopes import ID_AT, PERSON, RING, VERSION
 
 if TYPE_CHECKING:
-
     from timber.database.manager import AsyncDatabaseManager
     from timber.features.encryption.person_records import PersonKeyStore
     from timber.models.config import ModelConfig
@@ -66,7 +65,7 @@ async def key_usage(
                 statement = compile_statement(
                     _counting(table.c[name]), db.dialect, label=f"count keys {config.name}"
                 )
-                rows = await db.fetch(statement)
+                rows = await db.fetch(statement, statement.bind({}))
             counts = sorted((_key_id(row["kind"], row["key"]), row["n"]) for row in rows)
             found += [KeyUse(config.name, name, key_id, n) for key_id, n in counts]
     if persons is not None:

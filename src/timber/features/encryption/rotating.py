@@ -34,8 +34,9 @@ class RotatedTable:
         feature = provider.feature(model)
         assert isinstance(feature, RingEncryption)
         self._feature = feature
+        self.name = model.config.table
         self._db = model.db
-        self._name = model.config.name
+        self._model = model.config.name
         self._table = model.table
         self._key = model.table.c[model.config.primary_key]
         self._batch = batch
@@ -48,7 +49,8 @@ class RotatedTable:
 
     async def count(self, primary: str) -> int:
         """How many rows are not under the primary key."""
-        rows = await self._db.fetch(self._counting(primary))
+        counting = self._counting(primary)
+        rows = await self._db.fetch(counting, counting.bind({}))
         number: int = rows[0]["n"]
         return number
 
@@ -157,7 +159,7 @@ class RotatedTable:
     def _kept(self, name: tuple[str, str], build: Any) -> Statement:
         if name not in self._statements:
             self._statements[name] = compile_statement(
-                build(), self._db.dialect, label=f"rotate {self._name}"
+                build(), self._db.dialect, label=f"rotate {self._model}"
             )
         return self._statements[name]
 

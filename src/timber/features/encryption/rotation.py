@@ -28,11 +28,13 @@ if TYPE_CHECKING:
 
 _POLL: Final = 0.2  # seconds
 
-_NEWEST: Final = Statement(
-    "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS id", label="newest transaction"
-)
-_OLDEST: Final = Statement(
-    "SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS id", label="oldest transaction"
+# Whoever has written to a table holds this lock to the end of the transaction, and everybody may know of it.
+_WRITERS: Final = Statement(
+    "SELECT DISTINCT virtualtransaction AS id FROM pg_locks"
+    " WHERE locktype = 'relation' AND mode = 'RowExclusiveLock' AND granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    " AND relation IN (SELECT to_regclass(quote_ident(name)) FROM unnest($1::text[]) AS name)",
+    label="writers",
 )
 
 
@@ -46,7 +48,7 @@ class Rotated:
         persons: how many data keys of persons were wrapped anew.
         left: how many rows are still under other keys although they could be read: somebody held them all the time.
         failed: how many rows, or keys of persons, could not be decrypted, by the ids of their keys.
-        settled: whether all transactions that had written before have ended, so that nothing under another key can come up.
+        settled: whether all transactions that had written before have ended, so that nothing of theirs can come up.
     """
 
     primary: str
@@ -70,6 +72,7 @@ class Rotation:
     Args:
         batch: rows in one transaction.
         patience: seconds to wait for rows and transactions that others hold, without getting any further.
+        grace: seconds within which what was encrypted before this began has reached the database.
     """
 
     def __init__(
@@ -80,10 +83,12 @@ class Rotation:
         *,
         batch: int = 200,
         patience: float = 30.0,
+        grace: float = 1.0,
     ) -> None:
         self._db = db
         self._provider = provider
         self._patience = patience
+        self._grace = grace
         self._tables = [
             RotatedTable(
                 FeatureModel(config, registry.table(config.name), db), provider, batch=batch
@@ -105,10 +110,14 @@ class Rotation:
         keys = await self._provider.keys.get()
         done = Rotated(keys.primary)
         failed = await self._rewrap(done)
-        before = await self._transaction(_NEWEST)
-        patient_until = time.monotonic() + self._patience
+        before: frozenset[str] | None = None
+        settles_at = time.monotonic() + self._grace
+        patient_until = settles_at + self._patience
         while True:
-            done.settled = await self._transaction(_OLDEST) >= before
+            if time.monotonic() >= settles_at:
+                writers = await self._writers()
+                before = writers if before is None else before & writers
+            done.settled = before is not None and not before
             rows, unread = await self._once(keys.primary, advance)
             done.rows += rows
             done.failed = dict(failed + unread)
@@ -121,6 +130,11 @@ class Rotation:
             elif time.monotonic() > patient_until:
                 return done
             await asyncio.sleep(_POLL)
+
+    async def _writers(self) -> frozenset[str]:
+        """The open transactions that have written to the tables."""
+        rows = await self._db.fetch(_WRITERS, [[table.name for table in self._tables]])
+        return frozenset(row["id"] for row in rows)
 
     async def _once(self, primary: str, advance: Callable[[int], Any]) -> tuple[int, Counter[str]]:
         """Go through all tables once."""
@@ -146,8 +160,3 @@ class Rotation:
                 except EncryptionError as error:
                     failed[error.key_id or record.master] += 1
         return failed
-
-    async def _transaction(self, statement: Statement) -> int:
-        rows = await self._db.fetch(statement)
-        number: int = rows[0]["id"]
-        return number
