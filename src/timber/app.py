@@ -24,6 +24,7 @@ from timber.features.feature import FeatureProvider
 from timber.features.guard import FeatureGuard
 from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
+from timber.privacy.privacy import Privacy
 from timber.repository import Repository
 from timber.services.base import Service
 from timber.services.notifications import NotificationDTO, NotificationService
@@ -232,6 +233,19 @@ class Timber:
         """What is checked again and again for users."""
         return self._running.tracking
 
+    @property
+    def privacy(self) -> Privacy:
+        """The data of persons: summed up, exported, erased, looked for, and purged when its time is over."""
+        parts = self._running
+        if parts.privacy is None:
+            parts.privacy = Privacy(
+                parts.db,
+                parts.registry,
+                lambda model: self.repository(model, parts.registry.read_dto(model)),
+                features=parts.features,
+            )
+        return parts.privacy
+
     @overload
     def service(self, name: str) -> Service[Any]: ...
     @overload
@@ -364,6 +378,7 @@ class _Parts:
             self.notifications,
             self.tracking,
         )
+        self.privacy: Privacy | None = None
         self.built_in = {registry.get_model(service.name): service for service in built_in}
 
 

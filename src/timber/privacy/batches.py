@@ -10,6 +10,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from timber.privacy.asking import ask, tell
 from timber.privacy.holdings import Subject
+from timber.privacy.vectors import drop_vectors
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from timber.privacy.means import Means
     from timber.privacy.people import Person
     from timber.privacy.planning import Link, Reference
-    from timber.repository import Repository
 
 
 class Batches:
@@ -36,6 +36,7 @@ class Batches:
     ) -> None:
         self.erasure = erasure
         self.subject = Subject(person, erasure.token)
+        self._means = means
         self._db = means.db
         self._models = means.models
         self._repositories = means.repositories
@@ -138,9 +139,7 @@ class Batches:
             keys = await self.lock(holding)
             number = 0
             if keys:
-                number = await anonymise(
-                    self._repositories(holding.name), holding, self.subject, keys
-                )
+                number = await anonymise(self._means, holding, self.subject, keys)
             return holding.name, "anonymised", number
 
         return await self._step(work)
@@ -207,12 +206,12 @@ def _column_of(holding: Holding, column: str, condition: ColumnElement[bool]) ->
     return sa.select(holding.table.c[column]).where(condition).correlate(None)
 
 
-async def anonymise(
-    repository: Repository[Any], holding: Holding, subject: Subject, keys: list[Any]
-) -> int:
+async def anonymise(means: Means, holding: Holding, subject: Subject, keys: list[Any]) -> int:
     """Empty what is personal in these rows; how many they were."""
+    repository = means.repositories(holding.name)
     condition = repository.where[holding.key].in_(keys)
     number = 0
     for values in holding.changes(subject, repository.source.kept):
         number = await repository.update_where(values, condition, include_deleted=True)
+    await drop_vectors(means, holding, keys)
     return number

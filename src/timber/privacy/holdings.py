@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
 from timber.models.personal_data import neutral_values, person_column, stand_in
+from timber.models.stored import is_encrypted
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -90,9 +91,8 @@ class Holding:
         about = self.of(subject, rows)
         if not self.stays:
             return about
-        left = [self._distinct(rows, name, value) for name, value in self.neutral.items()]
         mine = self._mine(subject, rows, stood_in=False)
-        return sa.and_(about, sa.or_(mine, *left))
+        return sa.and_(about, sa.or_(mine, *self._not_emptied(rows)))
 
     def knowing(self, subject: Subject, column: str) -> sa.Select[Any]:
         """A column of the rows that others are reached through, those that have been anonymised included."""
@@ -130,8 +130,7 @@ class Holding:
             theirs = self._mine(subject, rows, stood_in=False)
             conditions.append(sa.or_(rows.c[self.person].is_(None), theirs))
         if self.stays:
-            left = [self._distinct(rows, name, value) for name, value in self.neutral.items()]
-            conditions.append(sa.or_(sa.false(), *left))
+            conditions.append(sa.or_(sa.false(), *self._not_emptied(rows)))
         return sa.and_(*conditions)
 
     # Inside
@@ -158,6 +157,14 @@ class Holding:
             wanted.append(stand_in(self.config, self.person, subject.token))
         known = [sa.literal(value, column.type) for value in wanted if value is not None]
         return sa.or_(sa.false(), *(column == value for value in known))
+
+    def _not_emptied(self, rows: Any) -> list[ColumnElement[bool]]:
+        """For each personal column that it still holds something; of ciphertext that cannot be seen."""
+        return [
+            self._distinct(rows, name, value)
+            for name, value in self.neutral.items()
+            if value is None or not is_encrypted(self.config, name)
+        ]
 
     def _distinct(self, rows: Any, name: str, value: Any) -> ColumnElement[bool]:
         column = rows.c[name]

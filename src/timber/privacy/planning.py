@@ -137,6 +137,15 @@ class PersonalModels:
                     found.setdefault(reference.model, reason)
         return found
 
+    @cached_property
+    def with_keys(self) -> tuple[str, ...]:
+        """The models whose rows are encrypted with a key for each person."""
+        return tuple(
+            name
+            for name, config in self._configs.items()
+            if config.features.encryption is not None and config.features.encryption.per_person
+        )
+
     def check_declared(self) -> None:
         """Refuse to go on where it is not known of a model what an erasure is to do.
 

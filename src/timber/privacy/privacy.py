@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from timber.features.encryption.provider import EncryptionProvider
 from timber.privacy.erasing import Erasing, ErasureReport, Told
 from timber.privacy.exporting import Exporting, Manifest, write_export
 from timber.privacy.journal import Journal
@@ -22,6 +23,7 @@ from timber.repository.ordering import check_limit
 
 if TYPE_CHECKING:
     from timber.database.manager import AsyncDatabaseManager
+    from timber.features.providers import Features
     from timber.models.registry import ModelRegistry
     from timber.privacy.places import PersonKeys, Place
 
@@ -34,9 +36,9 @@ class Privacy:
     Args:
         db: the database manager.
         registry: the models, which say under ``personal_data`` whose their rows are and what becomes of them.
-        repositories: gives the repository of a model by its name, with the model's features; plain ones are made where
-            none are given.
-        keys: where persons' own data keys are, if a model has some.
+        repositories: gives the repository of a model by its name; some are made where none are given.
+        features: what is provided for the models' features; the keys of persons are among it.
+        keys: the data keys of persons, instead of those of the features.
         places: where else something of a person is kept.
     """
 
@@ -46,16 +48,18 @@ class Privacy:
         registry: ModelRegistry,
         repositories: Repositories | None = None,
         *,
+        features: Features | None = None,
         keys: PersonKeys | None = None,
         places: Sequence[Place] = (),
     ) -> None:
         self._registry = registry
-        self._plain: dict[str, Repository[Any]] = {}
+        self._features = features
+        self._made: dict[str, Repository[Any]] = {}
         self._means = means = Means(
             db,
             PersonalModels(registry),
-            repositories or self._plain_repository,
-            keys,
+            repositories or self._repository,
+            keys if keys is not None else _keys_of(features),
             tuple(places),
         )
         self._journal = Journal(db)
@@ -64,11 +68,13 @@ class Privacy:
         self._verifying = Verifying(means)
         self._purging = Purging(means)
 
-    def _plain_repository(self, model: str) -> Repository[Any]:
-        made = self._plain.get(model)
+    def _repository(self, model: str) -> Repository[Any]:
+        made = self._made.get(model)
         if made is None:
             rows, dto = self._registry.get_model(model), self._registry.read_dto(model)
-            made = self._plain[model] = Repository(self._means.db, rows, dto)
+            made = self._made[model] = Repository(
+                self._means.db, rows, dto, features=self._features
+            )
         return made
 
     async def get_user_data_summary(self, user_id: UserId) -> UserDataSummary:
@@ -152,3 +158,11 @@ class Privacy:
         """
         check_limit(batch, "batch", _MOST)
         return await self._purging.purge(batch=batch, retention=retention or {}, progress=progress)
+
+
+def _keys_of(features: Features | None) -> PersonKeys | None:
+    """The data keys of persons that a Timber has."""
+    provider = features.provider(EncryptionProvider.name) if features is not None else None
+    if isinstance(provider, EncryptionProvider) and provider.has_persons:
+        return provider.persons
+    return None

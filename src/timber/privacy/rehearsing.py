@@ -27,6 +27,11 @@ async def check_possible(means: Means, subject: Subject) -> None:
         ConflictError: rows of somebody else would be lost with rows of this person.
     """
     means.models.check_declared()
+    if means.models.with_keys and means.keys is None:
+        raise ConfigurationError(
+            f"Rows of {', '.join(means.models.with_keys)} are encrypted with a key for each person, and it is not said "
+            "where these keys are: set person_keys, so that an erasure can destroy them."
+        )
     for holding in means.models.order:
         if holding.stays:
             await _rehearse(means, subject, holding)
@@ -68,7 +73,7 @@ async def _rehearse(means: Means, subject: Subject, holding: Holding) -> None:
             if keys:
                 standing = Subject(subject.person, uuid4())
                 try:
-                    await anonymise(means.repositories(holding.name), holding, standing, keys)
+                    await anonymise(means, holding, standing, keys)
                 except (ConflictError, ValidationError) as error:
                     raise ConfigurationError(
                         f"{holding.name} cannot be anonymised, as its own rules forbid what its columns would hold: "

@@ -17,8 +17,10 @@ from timber.errors import ServiceError, UsageError
 from timber.models.erasure_tables import ERASURES
 from timber.privacy.asking import ask
 from timber.privacy.holdings import Subject
+from timber.privacy.vectors import vector_tables
 
 if TYPE_CHECKING:
+    from timber.privacy.holdings import Holding
     from timber.privacy.means import Means
     from timber.privacy.people import Person
     from timber.privacy.places import PersonKeys
@@ -72,6 +74,7 @@ class DeletionReport:
         return "\n".join(lines)
 
 
+_KEY: Final = "key of the person"
 Question = tuple[str, Callable[[], Awaitable[int]]]
 """A place, and how much of a person there is in it."""
 
@@ -97,6 +100,8 @@ class Verifying:
             Unseen(name, f"it does not declare personal_data, though {reason}")
             for name, reason in self._models.undeclared.items()
         ]
+        if self._models.with_keys and self._keys is None:
+            unseen.append(Unseen(_KEY, "it is not said where the keys of persons are"))
         for place, count in self._questions(person):
             looked.append(place)
             try:
@@ -116,7 +121,7 @@ class Verifying:
             questions.append(self._naming(model, column, person))
         questions.append((ERASURES, partial(self._unfinished, person)))
         if self._keys is not None:
-            questions.append(("key of the person", partial(self._key, self._keys, person)))
+            questions.append((_KEY, partial(self._key, self._keys, person)))
         questions += [(place.name, partial(place.count, person.text)) for place in self._places]
         return questions
 
@@ -135,6 +140,10 @@ class Verifying:
             linked = sa.select(sa.func.count()).where(link.table.c[link.column].in_(about))
             place = f"{link.name}.{link.column}"
             found.append((place, partial(self._count, linked, link.name)))
+        found += [
+            (str(table.name), partial(self._vectors, holding, table, subject))
+            for table in vector_tables(holding)
+        ]
         return found
 
     def _naming(self, model: str, column: str, person: Person) -> Question:
@@ -143,6 +152,15 @@ class Verifying:
         named = sa.false() if value is None else table.c[column] == value
         statement = sa.select(sa.func.count()).select_from(table).where(named)
         return f"{model}.{column}", partial(self._count, statement, model)
+
+    async def _vectors(self, holding: Holding, table: sa.Table, subject: Subject) -> int:
+        """Vectors of the person's rows, and of rows that are gone: nobody knows whose these were."""
+        key = holding.table.c[holding.key]
+        theirs = sa.select(key).where(holding.of(subject))
+        gone = sa.not_(sa.exists().where(key == table.c.row_key))
+        left = sa.or_(table.c.row_key.in_(theirs), gone)
+        statement = sa.select(sa.func.count()).select_from(table).where(left)
+        return await self._count(statement, str(table.name))
 
     async def _count(self, statement: Any, name: str) -> int:
         async with self._db.unit_of_work(read_only=True):
