@@ -52,6 +52,7 @@ class Timber:
         clock: gives the current time, aware; for tests.
         dtos: modules that ``timber schema --python`` wrote; one that no longer fits the models stops the start.
         providers: features of one's own, and built-in ones made in Python instead of by settings.
+        manager: what makes the database manager; for tests.
         keywords: any field of :class:`TimberSettings`. What is not given comes from ``TIMBER_...`` in the environment.
 
     Raises:
@@ -67,6 +68,7 @@ class Timber:
         clock: Callable[[], datetime] | None = None,
         dtos: Iterable[ModuleType] = (),
         providers: Iterable[FeatureProvider] = (),
+        manager: type[AsyncDatabaseManager] = AsyncDatabaseManager,
         **keywords: Unpack[SettingsKeywords],
     ) -> None:
         self._parts: _Parts | None = None
@@ -89,6 +91,7 @@ class Timber:
         self._clock = clock
         self._dtos = tuple(dtos)
         self._providers = tuple(providers)
+        self._manager = manager
         self._services: dict[Any, Service[Any]] = {}
         self._repositories: dict[Any, Repository[Any]] = {}
 
@@ -115,7 +118,7 @@ class Timber:
             features.check(registry.model_config(model))
         embedded = await _start_embedded(settings)
         try:
-            db = AsyncDatabaseManager(
+            db = self._manager(
                 embedded.url if embedded is not None else settings.database_url,
                 settings=settings,
                 clock=self._clock,

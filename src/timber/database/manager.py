@@ -66,7 +66,7 @@ class AsyncDatabaseManager(Scopes):
         if engine is None:
             parsed = parse_url(url or settings.database_url)
             self._target = name_of(parsed)
-            engine = make_engine(parsed, settings)
+            engine = self._make_engine(parsed)
         else:
             self._target = name_of(engine.url)
             engine = engine.execution_options(timber=True)
@@ -210,6 +210,9 @@ class AsyncDatabaseManager(Scopes):
         await self._core.connections.close()
 
     # Inside
+
+    def _make_engine(self, url: URL) -> AsyncEngine:
+        return make_engine(url, self.settings)
 
     def _capacity(self) -> int | None:
         if self._owns_engine:
