@@ -10,20 +10,25 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from timber.app import Timber
 from timber.database.embedded import EmbeddedPostgres
 from timber.database.embedded_watch import Postmaster, nobody_else
+from timber.database.manager import AsyncDatabaseManager
 from timber.database.urls import parse_url
 from timber.errors import ConfigurationError
+from timber.features.built_in import features_of
+from timber.models.registry import ModelRegistry
+from timber.settings import make_settings
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator, Mapping
+
+    from timber.settings import SettingsKeywords, TimberSettings
 
 T = TypeVar("T")
 
@@ -67,7 +72,7 @@ def database_for_tests(
 
     Args:
         server_url: a server where databases may be created; None for an embedded one that all workers share.
-        options: what :class:`~timber.Timber` takes beside the URL, for the models.
+        options: what :class:`~timber.Timber` takes beside the URL, for its models.
     """
     with _server(server_url, run) as url:
         name = f"timber_test_{run}_{worker}"
@@ -106,9 +111,7 @@ def _remove_if_last(directory: Path) -> None:
 
 
 async def _in_autocommit(url: str, sql: str) -> None:
-    engine = create_async_engine(
-        parse_url(url), poolclass=NullPool, isolation_level="AUTOCOMMIT"
-    )
+    engine = create_async_engine(parse_url(url), poolclass=NullPool, isolation_level="AUTOCOMMIT")
     try:
         async with engine.connect() as connection:
             await connection.execute(sa.text(sql))
@@ -122,8 +125,26 @@ async def _in_autocommit(url: str, sql: str) -> None:
 
 
 async def _make_tables(url: str, options: Mapping[str, Any]) -> None:
-    async with Timber(url, **{**options, "pool_size": 1, "max_overflow": 0}) as timber:
-        await timber.db.create_all_tables()
+    """The tables alone: what models ask of a Timber beyond them is the tests' to give."""
+    given = dict(options)
+    registry: ModelRegistry | None = given.pop("registry", None)
+    providers = given.pop("providers", ())
+    for name in ("clock", "dtos"):
+        given.pop(name, None)
+    settings: TimberSettings = given.pop("settings", None) or make_settings(
+        url, None, cast("SettingsKeywords", given)
+    )
+    if registry is None:
+        registry = ModelRegistry(
+            dirs=settings.model_config_dirs,
+            features=features_of(settings, providers).providers,
+            search_language=settings.search_language,
+        )
+    db = AsyncDatabaseManager(url, settings=settings, metadata=registry.metadata)
+    try:
+        await db.create_all_tables()
+    finally:
+        await db.close()
 
 
 def run_apart(coroutine: Coroutine[Any, Any, T]) -> T:

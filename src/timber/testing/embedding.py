@@ -44,4 +44,4 @@ class FakeEmbedder:
             digest = blake2b(word.encode(), digest_size=8).digest()
             vector[int.from_bytes(digest, "big") % self._dimension] += 1.0
         length = math.sqrt(sum(part * part for part in vector))
-        return [part / length for part in vector] if length else [1.0] + vector[1:]
+        return [part / length for part in vector] if length else [1.0, *vector[1:]]

@@ -29,9 +29,7 @@ class Factory:
         repository_of: gives the repository of a model by its name.
     """
 
-    def __init__(
-        self, registry: ModelRegistry, repository_of: Callable[[str], Inserting]
-    ) -> None:
+    def __init__(self, registry: ModelRegistry, repository_of: Callable[[str], Inserting]) -> None:
         self._registry = registry
         self._repository_of = repository_of
         self._made: Counter[str] = Counter()

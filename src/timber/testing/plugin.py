@@ -6,29 +6,38 @@ What is heavy is imported when a fixture is first used: a test run that uses non
 from __future__ import annotations
 
 import os
-from functools import partial
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
-
-try:
-    from pytest_asyncio import fixture as async_fixture
-except ModuleNotFoundError:  # anyio's plugin runs plain fixtures
-    async_fixture = pytest.fixture
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator
     from contextlib import AbstractContextManager
 
-    from timber.app import Timber
+    from timber import Timber
     from timber.testing.clock import StoppedClock
     from timber.testing.databases import DatabaseForTests
     from timber.testing.embedding import FakeEmbedder
     from timber.testing.factory import Factory
     from timber.testing.queries import QueryCounter
 
+    Held = Callable[[int], AbstractContextManager[QueryCounter]]
+
 _URL = "TIMBER_TEST_DATABASE_URL"
+
+F = TypeVar("F")
+
+
+def asynchronous(function: F) -> F:
+    """A fixture that is a coroutine. Without pytest-asyncio it is anyio's plugin that runs those, as plain fixtures."""
+    made: Any = pytest
+    with suppress(ModuleNotFoundError):
+        made = import_module("pytest_asyncio")
+    fixture: F = made.fixture(function)
+    return fixture
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -61,7 +70,7 @@ def timber_db(
         yield made
 
 
-@async_fixture
+@asynchronous
 async def timber(
     request: pytest.FixtureRequest, timber_db: DatabaseForTests, timber_options: dict[str, Any]
 ) -> AsyncGenerator[Timber]:
@@ -69,29 +78,30 @@ async def timber(
 
     A test that also asks for ``timber_clock`` or ``timber_embedder`` has a Timber that uses them.
     """
-    from timber.app import Timber
+    from timber import Timber
     from timber.database.sandbox import SandboxManager
 
-    options = _plain(timber_options) | _fakes(request)
+    options = _with_fakes(_plain(timber_options), request)
     async with Timber(timber_db.url, manager=SandboxManager, **options) as made:
         yield made
 
 
-@async_fixture
+@asynchronous
 async def timber_committing(
     request: pytest.FixtureRequest, timber_db: DatabaseForTests, timber_options: dict[str, Any]
 ) -> AsyncGenerator[Timber]:
     """A Timber that commits, for what only a real COMMIT brings about; every table is emptied after the test."""
-    from timber.app import Timber
+    from timber import Timber
 
     try:
-        async with Timber(timber_db.url, **_plain(timber_options), **_fakes(request)) as made:
+        options = _with_fakes(_plain(timber_options), request)
+        async with Timber(timber_db.url, **options) as made:
             yield made
     finally:
         await timber_db.clean()
 
 
-@async_fixture
+@asynchronous
 async def timber_factory(timber: Timber) -> Factory:
     """Makes rows of any model: ``await timber_factory.create("Session", status="paused")``."""
     from timber.testing.factory import Factory
@@ -100,9 +110,9 @@ async def timber_factory(timber: Timber) -> Factory:
     return Factory(registry, lambda name: timber.repository(name, registry.read_dto(name)))
 
 
-@async_fixture
-async def assert_queries(timber: Timber) -> Callable[[int], AbstractContextManager[QueryCounter]]:
-    """``with assert_queries(2): ...`` fails if another number of statements is sent inside; it lists them."""
+@asynchronous
+async def assert_queries(timber: Timber) -> Held:
+    """Holds what is inside to a number of statements, and lists them if there are others."""
     from timber.testing.queries import count_queries
 
     return lambda number: count_queries(timber.db, expected=number)
@@ -129,8 +139,13 @@ def _plain(options: dict[str, Any]) -> dict[str, Any]:
     return {"cache_url": None, "env": "test", **options}
 
 
-def _fakes(request: pytest.FixtureRequest) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _with_fakes(options: dict[str, Any], request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The options, with the fakes that the test asks for."""
     if "timber_clock" in request.fixturenames:
-        found["clock"] = request.getfixturevalue("timber_clock")
-    return found
+        options["clock"] = request.getfixturevalue("timber_clock")
+    if "timber_embedder" in request.fixturenames:
+        from timber.features.embedding.provider import EmbeddingProvider
+
+        embedding = EmbeddingProvider(request.getfixturevalue("timber_embedder"))
+        options["providers"] = (*options.get("providers", ()), embedding)
+    return options
