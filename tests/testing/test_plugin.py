@@ -38,7 +38,7 @@ def run(url: str | None, *arguments: str) -> str:
         env={**kept, **given},
         capture_output=True,
         text=True,
-        timeout=55,
+        timeout=150,
     )
     return done.stdout + done.stderr
 
@@ -53,9 +53,9 @@ def test_every_test_of_the_project_passes(test_databases: Databases, tmp_path: P
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(180)
 def test_workers_share_an_embedded_server_that_is_taken_away_at_the_end() -> None:
     before = set(Path(tempfile.gettempdir()).glob("timber-test-*"))
     said = run(None, "-n", "2", "-k", "not imported_nothing")
-    assert "13 passed" in said
+    assert "12 passed" in said
     assert set(Path(tempfile.gettempdir()).glob("timber-test-*")) <= before
