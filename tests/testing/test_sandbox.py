@@ -21,9 +21,12 @@ from timber import (
     UnitOfWorkDoomedError,
     UsageError,
     ValidationError,
+    deadline,
 )
 from timber.database.sandbox import SandboxManager
 from timber.database.statements import Statement
+
+SLEEP = Statement("SELECT pg_sleep(5)", label="sleep")
 
 Work = Callable[[Timber], Awaitable[object]]
 
@@ -229,6 +232,14 @@ async def test_tables_can_be_made_in_it(bare_database_url: str) -> None:
         await timber.sessions.create_session("u", "research")
     async with connected(bare_database_url) as connection:
         assert await connection.fetchval("SELECT to_regclass('sessions')") is None
+
+
+async def test_a_deadline_that_cuts_a_statement_leaves_what_was_there(sandboxed: Timber) -> None:
+    await sandboxed.sessions.create_session("u", "research")
+    with pytest.raises(Exception, match="deadline"):
+        async with deadline(0.1):
+            await sandboxed.db.fetch(SLEEP)
+    assert await users(sandboxed) == 1
 
 
 async def test_a_connection_that_is_lost_takes_the_test_with_it(

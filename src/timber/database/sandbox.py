@@ -15,6 +15,7 @@ from asyncpg.transaction import Transaction
 from sqlalchemy import event
 from sqlalchemy.util.concurrency import in_greenlet
 
+from timber.database.driver import Driver
 from timber.database.engine import make_engine
 from timber.database.listen import Listener
 from timber.database.manager import AsyncDatabaseManager
@@ -38,7 +39,7 @@ _WAIT: Final = 5.0
 """Seconds that one task waits until another one is done with the connection."""
 
 
-class SandboxConnection(asyncpg.Connection):
+class SandboxConnection(Driver):
     """One connection, in a transaction from its first statement on, that only pretends to begin and end others."""
 
     __slots__ = ("_begun", "_read_only", "_within")
