@@ -69,6 +69,8 @@ class TimberSettings(BaseSettings):
     pool_size: int = Field(default=20, ge=1)
     max_overflow: int = Field(default=40, ge=0)
     pool_timeout: Seconds = 30.0
+    pool_queue: int | None = Field(default=1000, ge=0)
+    """How many callers may wait for a connection; one more is refused at once."""
     pool_recycle: Seconds = 3600.0
     ping_after: Seconds = 30.0
     """A pooled connection idle for longer is pinged before it is used."""
@@ -84,6 +86,12 @@ class TimberSettings(BaseSettings):
     resolve_timeout: Seconds = 10.0
     """How long to go on asking what became of a transaction whose connection was lost at its COMMIT."""
 
+    breaker_failures: int = Field(default=5, ge=0)
+    """After so many attempts in a row that did not reach the server callers are refused at once; 0 for never."""
+    breaker_wait: Seconds = 0.1
+    """First wait until one of them may ask again; doubled each time, with jitter."""
+    breaker_wait_max: Seconds = 1.0
+
     conflict_attempts: int = Field(default=5, ge=1)
     conflict_wait: Seconds = 0.01
     """First wait after a serialization failure or deadlock; doubled each time, with jitter."""
@@ -92,10 +100,19 @@ class TimberSettings(BaseSettings):
     outage_wait_max: Seconds = 10.0
     retry_budget: Seconds = 60.0
     """All attempts and waits of one retried work together."""
+    retry_rate: Seconds = 10.0
+    """How many repetitions a second all work together may have after outages that go on, ten times that at once."""
+
+    pgbouncer: bool = False
+    """Whether ``database_url`` leads to PgBouncer, in session or transaction pooling."""
+    listen_url: str | None = Field(default=None, repr=False)
+    """The server itself, for LISTEN, where ``database_url`` leads to a pooler."""
 
     echo: bool = False
     echo_pool: bool = False
     slow_query_seconds: Seconds = 1.0
+    held_seconds: Seconds | None = 1.0
+    """A unit of work that sends nothing for longer while it holds a connection is named in a warning."""
 
     @field_validator("model_config_dirs", "session_types", "features", mode="before")
     @classmethod
@@ -108,6 +125,8 @@ class TimberSettings(BaseSettings):
     def _waits_are_in_order(self) -> Self:
         if self.outage_wait > self.outage_wait_max:
             raise ValueError("outage_wait is longer than outage_wait_max")
+        if self.breaker_wait > self.breaker_wait_max:
+            raise ValueError("breaker_wait is longer than breaker_wait_max")
         return self
 
     @property
@@ -142,6 +161,7 @@ class SettingsKeywords(TypedDict, total=False):
     pool_size: int
     max_overflow: int
     pool_timeout: float
+    pool_queue: int | None
     pool_recycle: float
     ping_after: float
     connect_timeout: float
@@ -151,15 +171,22 @@ class SettingsKeywords(TypedDict, total=False):
     commit_timeout: float
     rollback_timeout: float
     resolve_timeout: float
+    breaker_failures: int
+    breaker_wait: float
+    breaker_wait_max: float
     conflict_attempts: int
     conflict_wait: float
     outage_attempts: int
     outage_wait: float
     outage_wait_max: float
     retry_budget: float
+    retry_rate: float
+    pgbouncer: bool
+    listen_url: str | None
     echo: bool
     echo_pool: bool
     slow_query_seconds: float
+    held_seconds: float | None
 
 
 def make_settings(

@@ -274,15 +274,15 @@ async def test_what_waits_for_a_commit_runs_though_the_deadline_is_over(
     done = asyncio.Event()
 
     async def callback() -> None:
-        await db.fetch(SLEEP, (0.3,))
+        await db.fetch(SLEEP, (0.8,))
         await insert(db, "told")
         done.set()
 
-    async with timed(0.1) as caught, db.unit_of_work() as uow:
+    async with timed(0.4) as caught, db.unit_of_work() as uow:
         await insert(db, "x")
         uow.on_commit(callback)
     assert outcome_of(caught[0]) == "committed"
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(3):
         await done.wait()
     assert await observer.notes() == ["told", "x"]
 

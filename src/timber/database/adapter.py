@@ -8,6 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 
+def forget_statements(adapter: Any) -> None:
+    """Drop the prepared statements that SQLAlchemy keeps for a connection."""
+    if adapter._prepared_statement_cache is not None:
+        adapter._prepared_statement_cache.clear()
+
+
 class AdapterTransaction:
     """What stands in the private slot where SQLAlchemy's asyncpg adapter keeps its transaction.
 

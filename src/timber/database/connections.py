@@ -11,62 +11,42 @@ import logging
 import time
 from contextlib import suppress
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
 
 from timber.context import GRACE, check_deadline, remaining
-from timber.database.codecs import set_codecs
+from timber.database.adapter import forget_statements
 from timber.database.errors import FOREIGN, translate
 from timber.database.gate import Gate
-from timber.database.outcome import Backend
+from timber.database.links import Introduction, Link
 from timber.database.shield import Shield
-from timber.errors import UnavailableError
+from timber.database.waits import Waits
+from timber.errors import ServiceError, UnavailableError
 
 if TYPE_CHECKING:
     import asyncpg
     from sqlalchemy.engine import Engine
     from sqlalchemy.ext.asyncio import AsyncConnection
-    from sqlalchemy.pool import Pool, PoolProxiedConnection
+
+    from timber.database.breaker import Breaker
+    from timber.settings import TimberSettings
 
 logger = logging.getLogger(__name__)
 
-_BACKEND = """
-select pg_backend_pid() as pid, (select stats_reset from pg_stat_wal) as wal_reset,
-       (select backend_start from pg_stat_activity where pid = pg_backend_pid()) as started
-"""
-_INFO_KEY = "timber"
-
-
-class Link:
-    """One pooled connection: the driver's, SQLAlchemy's adapter around it, and what is known of its server process."""
-
-    __slots__ = ("adapter", "backend", "driver", "fairy", "gate", "idle_since", "pool")
-
-    def __init__(
-        self,
-        driver: asyncpg.Connection,
-        fairy: PoolProxiedConnection,
-        pool: Pool,
-        backend: Backend,
-    ) -> None:
-        self.pool = pool
-        self.driver = driver
-        self.adapter: Any = fairy.dbapi_connection
-        self.fairy = fairy
-        self.backend = backend
-        self.idle_since = 0.0
-        self.gate: Gate | None = None
+_LONG_ENOUGH: Final = 0.25
+"""Seconds after which an attempt to connect that its caller gave up counts against the server."""
 
 
 class Connections:
     """Checks connections out of the pool and back in.
 
     Args:
-        reserve: how many of the pool's connections only independent units of work inside others may take, so that
-            tasks that hold one and want a second cannot all wait for each other.
+        places: how many connections the pool has, None if it does not say.
+        reserve: how many of them only independent units of work inside others may take, so that tasks that hold one and
+            want a second cannot all wait for each other.
     """
 
     def __init__(
@@ -74,10 +54,8 @@ class Connections:
         engine: Engine,
         *,
         target: str,
-        timeout: float,
-        ping_after: float,
-        connect_timeout: float,
-        rollback_timeout: float,
+        settings: TimberSettings,
+        breaker: Breaker,
         places: int | None,
         reserve: int,
     ) -> None:
@@ -85,12 +63,21 @@ class Connections:
         self._is_queue = isinstance(engine.pool, AsyncAdaptedQueuePool)
         self._is_direct = self._is_queue and not engine.pool._pre_ping
         self._target = target
-        self._timeout = timeout
-        self._ping_after = ping_after
-        self._connect_timeout = connect_timeout
-        self._rollback_timeout = rollback_timeout
-        self.main = Gate(places - reserve) if places is not None else None
-        self.reserved = Gate(reserve) if places is not None else None
+        self._timeout = settings.pool_timeout
+        self._ping_after = settings.ping_after
+        self._connect_timeout = settings.connect_timeout
+        self._rollback_timeout = settings.rollback_timeout
+        self._introduction = Introduction(
+            target, seconds=settings.connect_timeout, pooled=settings.pgbouncer
+        )
+        self.news = self._introduction.news
+        self.breaker = breaker
+        self.waits = Waits()
+        queue = settings.pool_queue
+        self.main = self.reserved = None
+        if places is not None:
+            self.main = Gate(places - reserve, queue=queue, waits=self.waits)
+            self.reserved = Gate(reserve, queue=queue, waits=self.waits)
         self._closing: set[asyncio.Task[None]] = set()
         self.checked_out = 0
         self._out: set[Link] = set()
@@ -107,6 +94,8 @@ class Connections:
         if self.cut:
             raise UnavailableError(f"The connection to {self._target} was closed here.")
         check_deadline()
+        if self.breaker.is_open and not self._has_idle():
+            self.breaker.refuse_if_open()
         gate = self.reserved if independent else self.main
         if gate is not None:
             await gate.enter(remaining(self._timeout, grace=GRACE))
@@ -118,7 +107,7 @@ class Connections:
                     self.checked_out += 1
                     self._out.add(link)
                     if logger.isEnabledFor(logging.DEBUG):
-                        logger.debug("Connection %d checked out.", link.backend.pid)
+                        logger.debug("Connection %s checked out.", link.backend.pid)
                     return link
                 self._throw_away(link)
         except BaseException as error:
@@ -130,14 +119,15 @@ class Connections:
 
     async def borrow(self, connection: AsyncConnection) -> Link:
         """The link of a connection that somebody else has checked out, and keeps."""
-        return await self._introduce(await connection.get_raw_connection())
+        fairy = await connection.get_raw_connection()
+        return await self._introduction.meet(fairy, self._engine.pool)
 
     def release(self, link: Link) -> None:
         """Put a connection back; one that is closed or still in a transaction is thrown away instead."""
         driver = link.driver
         usable = link.fairy.is_valid and not (driver.is_closed() or driver.is_in_transaction())
-        disposed_of = self._engine.pool is not link.pool
-        if disposed_of or not usable:
+        out_of_date = self._engine.pool is not link.pool or link.era != self.news.era
+        if out_of_date or not usable:
             self.discard(link)
             return
         link.idle_since = time.monotonic()
@@ -203,6 +193,8 @@ class Connections:
         except FOREIGN:
             # Lost or hanging: closing the connection rolls back just as well.
             link.driver.terminate()
+            if shield.expired:
+                self.breaker.failed()
         shield.reraise()
 
     async def close(self) -> None:
@@ -210,40 +202,45 @@ class Connections:
         if self._closing:
             await asyncio.wait(self._closing)
 
+    def _has_idle(self) -> bool:
+        pool: Any = self._engine.pool
+        return self._is_queue and bool(pool.checkedin())
+
     async def _checkout(self) -> Link:
         pool: Any = self._engine.pool  # another one after each dispose()
         if self._is_direct and pool.checkedin():
-            try:
-                fairy = pool.connect()
-            except MissingGreenlet:  # it has to be connected anew
-                fairy = await greenlet_spawn(pool.connect)
-        else:
-            fairy = await greenlet_spawn(pool.connect)
-        return await self._introduce(fairy)
+            with suppress(MissingGreenlet):  # it has to be connected anew
+                return await self._introduction.meet(pool.connect(), pool)
+        return await self._connect(pool)
 
-    async def _introduce(self, fairy: PoolProxiedConnection) -> Link:
-        link: Link | None = fairy.info.get(_INFO_KEY)
-        if link is not None:
-            link.fairy = fairy
-            return link
-        driver: Any = fairy.driver_connection
+    async def _connect(self, pool: Any) -> Link:
+        """Check a connection out that may have to be made: what comes of it tells whether the server is there."""
+        breaker = self.breaker
+        breaker.admit()
+        began = time.monotonic()
         try:
-            async with asyncio.timeout(self._connect_timeout):
-                await set_codecs(driver)
-                row = await driver.fetchrow(_BACKEND)
-        except BaseException:
-            fairy.invalidate()
+            link = await self._introduction.meet(await greenlet_spawn(pool.connect), pool)
+        except BaseException as error:
+            failure = translate(error, self._target) if isinstance(error, FOREIGN) else error
+            if isinstance(failure, UnavailableError):
+                breaker.failed()
+            elif isinstance(failure, ServiceError):
+                breaker.succeeded()  # it has answered, though with a refusal
+            elif time.monotonic() - began > _LONG_ENOUGH:
+                breaker.failed()
+            else:
+                breaker.given_up()
             raise
-        backend = Backend(row["pid"], row["started"], row["wal_reset"])
-        link = Link(driver, fairy, self._engine.pool, backend)
-        link.idle_since = time.monotonic()
-        fairy.info[_INFO_KEY] = link
-        logger.debug("Connected to %s as server process %d.", self._target, backend.pid)
+        breaker.succeeded()
         return link
 
     async def _is_alive(self, link: Link) -> bool:
-        if link.driver.is_closed():
+        if link.driver.is_closed() or link.era != self.news.era:
             return False
+        if link.schema != self.news.schema:
+            link.schema = self.news.schema
+            forget_statements(link.adapter)
+            await link.driver.reload_schema_state()
         if time.monotonic() - link.idle_since < self._ping_after:
             return True
         try:

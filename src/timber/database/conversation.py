@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from timber.context import GRACE, check_deadline, remaining
 from timber.database.adapter import AdapterTransaction
-from timber.database.errors import FOREIGN, came_from_server, is_lost, translate
+from timber.database.errors import FOREIGN, came_from_server, is_lost, scrub, state_of
+from timber.database.holding import BUSY
 from timber.database.levels import Level, TransactionOptions
 from timber.database.shield import Shield
 from timber.database.statements import XID_COLUMN
-from timber.errors import Outcome, UnitOfWorkClosedError, UnitOfWorkDoomedError
+from timber.errors import Outcome, UnitOfWorkClosedError, UnitOfWorkDoomedError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from sqlalchemy.orm import SessionTransaction
 
-    from timber.database.connections import Link
     from timber.database.core import Core
+    from timber.database.links import Link
     from timber.database.outcome import Check
     from timber.database.statements import Statement
 
@@ -52,6 +54,7 @@ class Conversation:
         self.writes = 0
         self.outcome: Outcome | None = None
         self.check_owner: Callable[[], None] = _no_owner
+        self.find_owner: Callable[[], asyncio.Task[Any] | None] = _no_owner
         self._xid: int | None = None
         self._may_have_written = False
         self._witness: Check | None = None
@@ -101,7 +104,7 @@ class Conversation:
     def failed(self, error: BaseException) -> BaseException:
         """Doom what an error of a statement has made unusable, and give the error to raise."""
         if isinstance(error, FOREIGN):
-            translated = translate(error, self._core.target)
+            translated = self._core.failed(self._explained(error))
             if came_from_server(error):
                 self.doom(translated)
             elif is_lost(error):
@@ -110,6 +113,15 @@ class Conversation:
         if isinstance(error, asyncio.CancelledError):
             # The statement may have run, or not, or be running still.
             self.doom(error)
+        return error
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """A write in a transaction that was to read only is its author's error, and says nothing about the server."""
+        if self._options.read_only and state_of(error) == "25006":
+            scrub(error)
+            refused = UsageError("This unit of work is read_only, and a statement in it writes.")
+            refused.__cause__ = error
+            return refused
         return error
 
     def fail(self, error: BaseException) -> NoReturn:
@@ -143,6 +155,11 @@ class Conversation:
         assert self.link is not None
         return self.link
 
+    @property
+    def owner(self) -> asyncio.Task[Any] | None:
+        """The task that this is the transaction of."""
+        return self.find_owner()
+
     def check_usable(self) -> None:
         """Refuse a session's call that comes from another task, too late, or after a failure."""
         self.check_owner()
@@ -158,6 +175,7 @@ class Conversation:
     async def _send_pending(self) -> None:
         if self.link is None:
             self.link = await self._take_link()
+        self.link.quiet_since = BUSY
         try:
             for level in self.levels:
                 if not level.sent:
@@ -165,6 +183,8 @@ class Conversation:
                     level.sent = True
         except BaseException as error:
             self.fail(error)
+        finally:
+            self.link.quiet_since = perf_counter()
         self._pending = False
 
     async def _take_link(self) -> Link:
@@ -174,9 +194,10 @@ class Conversation:
         assert self.link is not None
         if level.name is None:
             self._put_on(self.link)
-            await self.link.driver.execute(
-                self._options.begin(self._core.settings.statement_timeout)
-            )
+            core = self._core
+            message = self._options.begin(core.settings.statement_timeout, core.local_settings)
+            await self.link.driver.execute(message)
+            core.holding.begin(self)
         else:
             await self.link.driver.execute(f"SAVEPOINT {level.name}")
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from timber.context import GRACE, remaining, without_deadline
 from timber.database.door import Door
 from timber.database.errors import FOREIGN, translate
+from timber.database.holding import BUSY, Holding
+from timber.database.levels import local_settings
 from timber.database.shield import Shield
 from timber.errors import PoolTimeoutError, ServiceError, UnavailableError
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
-    from timber.database.connections import Connections, Link
+    from timber.database.connections import Connections
+    from timber.database.links import Link
     from timber.database.moments import Moments
     from timber.database.monitoring import Monitor
     from timber.database.outcome import Fetch
@@ -52,25 +55,38 @@ class Core:
         self.monitor = monitor
         self.moments = moments
         self.door = Door(target)
+        self.holding = Holding(settings.held_seconds, target)
+        self.local_settings = local_settings(settings) if settings.pgbouncer else {}
+        """What each transaction sets for itself, where a connection cannot have settings of its own."""
         self._background: set[asyncio.Task[Any]] = set()
 
     async def fetch_on(
         self, link: Link, statement: Statement, sql: str, args: Sequence[object]
     ) -> list[Any]:
         """Run a statement that returns rows."""
+        link.quiet_since = BUSY
         started = perf_counter()
         try:
             return await link.driver.fetch(sql, *args)
         finally:
-            self.monitor.ran(statement.label, sql, perf_counter() - started)
+            link.quiet_since = ended = perf_counter()
+            self.monitor.ran(statement.label, sql, ended - started)
 
     async def run_on(self, link: Link, label: str, work: Callable[[Any], Awaitable[T]]) -> T:
         """Run a call of the driver, such as COPY."""
+        link.quiet_since = BUSY
         started = perf_counter()
         try:
             return await work(link.driver)
         finally:
-            self.monitor.ran(label, label, perf_counter() - started)
+            link.quiet_since = ended = perf_counter()
+            self.monitor.ran(label, label, ended - started)
+
+    def failed(self, error: BaseException) -> ServiceError:
+        """The error to raise for one of the layers below, of which the other connections are told as well."""
+        failure = translate(error, self.target)
+        self.connections.news.notice(failure)
+        return failure
 
     async def ask_elsewhere(
         self, ask: Callable[[Any, Fetch], Awaitable[T]]
@@ -107,7 +123,7 @@ class Core:
             try:
                 return await ask(link.driver, fetch)
             except FOREIGN as error:
-                translated = translate(error, self.target)
+                translated = self.failed(error)
                 if not isinstance(translated, UnavailableError):
                     raise translated from error
                 await asyncio.sleep(_RECONNECT_SECONDS)

@@ -127,8 +127,9 @@ class Interruption:
 
 def is_unreplicated(driver: asyncpg.Connection[Any]) -> bool:
     """Whether the commit just made is on this server only, since a cancel ended its wait for a standby."""
-    if isinstance(driver, Driver) and driver.unreplicated:
-        driver.unreplicated = False
+    known: Any = driver  # the driver's metaclass takes every connection for an instance of ours
+    if getattr(known, "unreplicated", False):
+        known.unreplicated = False
         return True
     return False
 

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util.concurrency import in_greenlet
 
 from timber.database.errors import FOREIGN, translate
+from timber.database.holding import BUSY
 from timber.database.sessions import TRANSACTION
 from timber.database.urls import connect_arguments
 from timber.dto import encode_json
@@ -20,8 +21,7 @@ from timber.dto import encode_json
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Engine
 
-    from timber.database.moments import Moments
-    from timber.database.monitoring import Monitor
+    from timber.database.core import Core
     from timber.settings import TimberSettings
 
 
@@ -47,13 +47,14 @@ def make_engine(url: URL, settings: TimberSettings) -> AsyncEngine:
 
 
 def listen(  # noqa: C901  # one small function for each event
-    engine: Engine, *, target: str, moments: Moments, monitor: Monitor, owned: bool
+    engine: Engine, *, core: Core, owned: bool
 ) -> None:
     """Have the engine's errors translated, its dead connections replaced and its statements seen and timed.
 
     Args:
         owned: it is Timber's own; what the owner of a given one does with it is left alone.
     """
+    moments, monitor, target = core.moments, core.monitor, core.target
 
     def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
         if not in_greenlet():
@@ -69,7 +70,7 @@ def listen(  # noqa: C901  # one small function for each event
 
     def translate_error(context: Any) -> BaseException | None:
         if context.engine is engine and context.execution_context is not None:
-            ran(context.execution_context)
+            ran(context.execution_context, context.connection)
         error = context.sqlalchemy_exception or context.original_exception
         connection = context.connection
         transaction = connection and connection.get_execution_options().get(TRANSACTION)
@@ -78,9 +79,7 @@ def listen(  # noqa: C901  # one small function for each event
             context.is_disconnect = False
         if not isinstance(error, FOREIGN) or not (owned or context.engine is engine):
             return None
-        failed: BaseException = (
-            transaction.failed(error) if transaction else translate(error, target)
-        )
+        failed: BaseException = transaction.failed(error) if transaction else core.failed(error)
         return failed
 
     def before_execute(_connection: Any, clause: Any, *_rest: Any) -> None:
@@ -88,19 +87,27 @@ def listen(  # noqa: C901  # one small function for each event
             callback(clause)
 
     def begins(
-        _connection: Any, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: object
+        connection: Any, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: object
     ) -> None:
+        mark(connection, BUSY)
         context.timber_began = sql, perf_counter()
 
     def ended(
-        _connection: Any, _cursor: Any, _sql: str, _parameters: Any, context: Any, _many: object
+        connection: Any, _cursor: Any, _sql: str, _parameters: Any, context: Any, _many: object
     ) -> None:
-        ran(context)
+        ran(context, connection)
 
-    def ran(context: Any) -> None:
+    def ran(context: Any, connection: Any) -> None:
         sql, began = context.__dict__.pop("timber_began", (None, 0.0))
         if sql is not None:
-            monitor.ran("session", sql, perf_counter() - began)
+            ended = perf_counter()
+            mark(connection, ended)
+            monitor.ran("session", sql, ended - began)
+
+    def mark(connection: Any, quiet_since: float) -> None:
+        transaction = connection.get_execution_options().get(TRANSACTION) if connection else None
+        if transaction is not None and transaction.link is not None:
+            transaction.link.quiet_since = quiet_since
 
     if owned:
         event.listen(engine.pool, "checkout", _refuse_the_dead)

@@ -80,6 +80,11 @@ def came_from_server(error: BaseException) -> bool:
     )
 
 
+def state_of(error: BaseException) -> str | None:
+    """The SQLSTATE that the server gave, if it did."""
+    return getattr(_innermost(error), "sqlstate", None)
+
+
 def scrub(error: BaseException) -> None:
     """Take parameters, row values and statement texts out of ``error`` and of everything it was raised from."""
     seen: set[int] = set()

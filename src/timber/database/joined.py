@@ -15,8 +15,8 @@ from timber.errors import UsageError
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-    from timber.database.connections import Link
     from timber.database.core import Core
+    from timber.database.links import Link
 
 
 class JoinedTransaction(Transaction):

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from timber.context import remaining
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sqlalchemy.orm import SessionTransaction
+
+    from timber.settings import TimberSettings
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 
@@ -23,11 +27,12 @@ class TransactionOptions:
     statement_timeout: float | None = None
     lock_timeout: float | None = None
 
-    def begin(self, statement_timeout: float) -> str:
+    def begin(self, statement_timeout: float, local: Mapping[str, float]) -> str:
         """BEGIN and the settings as one message, in which the server is told of a deadline too.
 
         Args:
-            statement_timeout: what the connection is set to.
+            statement_timeout: what the connection is set to, or would be.
+            local: what a connection cannot be set to and each transaction sets for itself, in seconds.
         """
         words = ["BEGIN"]
         if self.isolation is not None:
@@ -40,13 +45,25 @@ class TransactionOptions:
         longest = statement_timeout if self.statement_timeout is None else self.statement_timeout
         rest = remaining(longest)
         timeouts = {
-            "statement_timeout": rest if rest < longest else self.statement_timeout,
+            **local,
+            "statement_timeout": max(rest, 0.001) if rest < longest else self.statement_timeout,
             "lock_timeout": self.lock_timeout,
         }
         for name, seconds in timeouts.items():
-            if seconds is not None:
-                parts.append(f"SET LOCAL {name} = {max(1, round(seconds * 1000))}")
+            value = local.get(name) if seconds is None else seconds
+            if value is not None:
+                parts.append(f"SET LOCAL {name} = {round(value * 1000)}")
         return "; ".join(parts)
+
+
+def local_settings(settings: TimberSettings) -> dict[str, float]:
+    """The settings of a connection that each of its transactions can have instead, in seconds."""
+    wanted = {
+        "statement_timeout": settings.statement_timeout,
+        "lock_timeout": settings.lock_timeout,
+        "idle_in_transaction_session_timeout": settings.idle_in_transaction_session_timeout,
+    }
+    return {name: seconds for name, seconds in wanted.items() if seconds is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from timber.context import GRACE, remaining
 from timber.database.driver import Interruption, is_unreplicated
-from timber.database.errors import FOREIGN, is_lost, translate
+from timber.database.errors import FOREIGN, is_lost
 from timber.database.outcome import Check, Fetch, Verdict, note_outcome, wait_until_gone
 from timber.database.retry import is_lost_connection, is_repeatable, lone_retrying
 from timber.database.shield import Shield
@@ -15,8 +15,8 @@ from timber.errors import CommitOutcomeUnknownError, Outcome, ServiceError, Unav
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from timber.database.connections import Link
     from timber.database.core import Core
+    from timber.database.links import Link
     from timber.database.statements import Statement
 
 
@@ -78,7 +78,7 @@ class LoneStatements:
             rows = await core.fetch_on(link, statement, statement.sql, args)
         except FOREIGN as error:
             core.connections.release(link)
-            raise _mark_lost(translate(error, core.target), link, error) from error
+            raise _mark_lost(core.failed(error), link, error) from error
         except BaseException:
             await core.connections.end(link, "SELECT 1")
             raise
@@ -104,7 +104,7 @@ class LoneStatements:
             if is_unreplicated(link.driver):
                 outcome, failure = "unknown", CommitOutcomeUnknownError.unreplicated()
         except FOREIGN as error:
-            failure = _mark_lost(translate(error, core.target), link, error)
+            failure = _mark_lost(core.failed(error), link, error)
             lost = link.driver.is_closed() or is_lost(error)
             outcome = "unknown" if lost else "rolled_back"
         finally:
@@ -140,8 +140,10 @@ async def _run(
 
 def _look(lost: Link, check: Check) -> Callable[[Any, Fetch], Awaitable[Verdict]]:
     async def look(driver: Any, fetch: Fetch) -> Verdict:
-        await wait_until_gone(driver, lost.backend)
-        return await check(fetch)
+        gone = await wait_until_gone(driver, lost.backend)
+        verdict = await check(fetch)
+        # What is not there while nobody knows whether its process goes on may yet come.
+        return verdict if gone or verdict[0] == "committed" else ("unknown", ())
 
     return look
 

@@ -11,11 +11,13 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from timber.context import deadline
+from timber.database.breaker import Breaker
 from timber.database.connections import Connections
 from timber.database.core import Core
 from timber.database.door import Door
 from timber.database.engine import listen, make_engine
 from timber.database.errors import FOREIGN, translate
+from timber.database.holding import Holding
 from timber.database.listen import Listener
 from timber.database.lone import LoneStatements
 from timber.database.moments import Moments
@@ -24,6 +26,7 @@ from timber.database.schema_lock import schema_transaction
 from timber.database.scopes import Scopes
 from timber.database.statements import Statement, compile_statement
 from timber.database.urls import name_of, parse_url
+from timber.database.waits import Waits
 from timber.errors import ServiceError, UsageError
 from timber.settings import TimberSettings
 
@@ -82,10 +85,13 @@ class AsyncDatabaseManager(Scopes):
             connections=Connections(
                 engine.sync_engine,
                 target=self._target,
-                timeout=settings.pool_timeout,
-                ping_after=settings.ping_after,
-                connect_timeout=settings.connect_timeout,
-                rollback_timeout=settings.rollback_timeout,
+                settings=settings,
+                breaker=Breaker(
+                    self._target,
+                    failures=settings.breaker_failures,
+                    wait=settings.breaker_wait,
+                    wait_max=settings.breaker_wait_max,
+                ),
                 places=capacity,
                 reserve=reserve,
             ),
@@ -94,13 +100,7 @@ class AsyncDatabaseManager(Scopes):
         )
         self._lone = LoneStatements(self._core)
         self.listener = Listener(self._core, self._lone)
-        listen(
-            engine.sync_engine,
-            target=self._target,
-            moments=self.moments,
-            monitor=self.monitor,
-            owned=self._owns_engine,
-        )
+        listen(engine.sync_engine, core=self._core, owned=self._owns_engine)
 
     @property
     def target(self) -> str:
@@ -111,6 +111,21 @@ class AsyncDatabaseManager(Scopes):
     def dialect(self) -> Dialect:
         """What Core statements are compiled for."""
         return self.engine.sync_engine.dialect
+
+    @property
+    def pool_waits(self) -> Waits:
+        """How long callers have waited for a connection."""
+        return self._core.connections.waits
+
+    @property
+    def breaker(self) -> Breaker:
+        """Whether the server is down, as far as is known here."""
+        return self._core.connections.breaker
+
+    @property
+    def holding(self) -> Holding:
+        """Which units of work hold a connection while they wait for something else."""
+        return self._core.holding
 
     @property
     def door(self) -> Door:

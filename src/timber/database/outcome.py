@@ -54,10 +54,13 @@ def _cut_off_by(error: BaseException) -> BaseException | None:
 
 
 class Backend(NamedTuple):
-    """The server process behind a connection, so that another connection can ask about it."""
+    """The server process behind a connection, so that another connection can ask about it.
 
-    pid: int
-    started: datetime
+    Behind a pooler a connection has none of its own: pid and start are None, and nobody's process is waited for or ended.
+    """
+
+    pid: int | None
+    started: datetime | None
     wal_reset: datetime | None
     """``pg_stat_wal.stats_reset``: it moves when the server comes back from a crash."""
 
@@ -118,24 +121,30 @@ async def resolve_transaction(
             return "committed" if found[0] == "committed" else "unknown"
         if row["status"] is None:
             return "unknown"  # so long ago that the server has forgotten it
-        if crashed and not row["running"]:
+        if crashed and not row["running"] and backend.pid is not None:
             return "rolled_back"  # in progress, but not in the process we knew
         waited = await _wait_for(driver, backend, waited)
 
 
-async def wait_until_gone(driver: asyncpg.Connection, backend: Backend) -> None:
-    """Wait until the old server process has ended, so that what it wrote or did not write is final."""
+async def wait_until_gone(driver: asyncpg.Connection, backend: Backend) -> bool:
+    """Wait until the old server process has ended, so that what it wrote or did not write is final.
+
+    Returns:
+        Whether that is known; behind a pooler it is not.
+    """
+    if backend.pid is None:
+        return False
     waited = 0.0
     while True:
         row = await driver.fetchrow(_RUNNING, backend.pid, backend.started)
         assert row is not None
         if not row["running"]:
-            return
+            return True
         waited = await _wait_for(driver, backend, waited)
 
 
 async def _wait_for(driver: asyncpg.Connection, backend: Backend, waited: float) -> float:
-    if waited >= _PATIENCE_SECONDS:
+    if waited >= _PATIENCE_SECONDS and backend.pid is not None:
         await driver.execute(_TERMINATE, backend.pid, backend.started)
         logger.info("Ended server process %d, whose connection was lost.", backend.pid)
         waited = 0.0

@@ -20,7 +20,7 @@ from timber.errors import (
 )
 
 if TYPE_CHECKING:
-    from timber.database.connections import Link
+    from timber.database.links import Link
 
 
 class Transaction(Conversation):
@@ -129,6 +129,7 @@ class Transaction(Conversation):
             self.outcome = "rolled_back"
             self.give_back(link)
             raise UnavailableError(f"The connection to {self._core.target} was lost.")
+        self._core.holding.end(self)
         limit = self._core.settings.commit_timeout
         shield = Shield(lambda: remaining(limit, grace=GRACE), link.driver.terminate)
         failure: ServiceError | None = None
@@ -139,7 +140,7 @@ class Transaction(Conversation):
             self.outcome = "committed"
             self.give_back(link)
         except (*FOREIGN, ServiceError) as error:
-            failure = translate(error, self._core.target)
+            failure = self._core.failed(error)
             lost = link.driver.is_closed() or is_lost(error)
             self.give_back(link)
             if not lost:
@@ -164,6 +165,7 @@ class Transaction(Conversation):
         link = self.link
         if link is None:
             return
+        self._core.holding.end(self)
         AdapterTransaction.take_off(link.adapter)
         try:
             if self.session is not None:

@@ -226,6 +226,7 @@ class UnitOfWork:
             else JoinedTransaction(self._core, self._options, self._given)
         )
         transaction.check_owner = self.check_open
+        transaction.find_owner = lambda: self._owner
         return transaction
 
     def _check_can_nest(self) -> None:

@@ -12,6 +12,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from timber.database.driver import Driver
+from timber.database.hosts import Host, Hosts, hosts_of, spread_hosts
+from timber.database.levels import local_settings
 from timber.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 _STATEMENT_CACHE = 1024
+_OF_SEVERAL_HOSTS = ("host", "port", "target_session_attrs")
+_NOT_IN_A_URL = ("dsn", "connection_class", "record_class", "loop")
 _WHOLE_NUMBERS = (
     "statement_cache_size",
     "max_cached_statement_lifetime",
@@ -38,11 +42,11 @@ def parse_url(url: str | URL | None) -> URL:
             "postgresql://user:password@host:port/name, or to `embedded` for a PostgreSQL that Timber starts itself."
         )
     try:
-        parsed = make_url(url)
+        parsed = make_url(spread_hosts(url) if isinstance(url, str) else url)
     except (ArgumentError, ValueError):
         raise ConfigurationError(
-            "database_url is not a URL. It reads postgresql://user:password@host:port/name; special characters in the "
-            "password are written as %XX."
+            "database_url is not a URL. It reads postgresql://user:password@host:port/name, with several host:port and "
+            "commas between them for several servers; special characters in the password are written as %XX."
         ) from None
     if parsed.drivername not in _SCHEMES:
         raise ConfigurationError(
@@ -66,42 +70,67 @@ def connect_arguments(url: URL, settings: TimberSettings) -> dict[str, Any]:
     Raises:
         ConfigurationError: the URL has a parameter that the driver does not know.
     """
+    server = _session_settings(settings)
     arguments: dict[str, Any] = {
         "timeout": settings.connect_timeout,
         "statement_cache_size": _STATEMENT_CACHE,
         "connection_class": Driver,
+        "server_settings": server,
     }
-    server = {
-        "application_name": settings.application_name,
-        "statement_timeout": _milliseconds(settings.statement_timeout),
-    }
-    if settings.lock_timeout is not None:
-        server["lock_timeout"] = _milliseconds(settings.lock_timeout)
-    if settings.idle_in_transaction_session_timeout is not None:
-        server["idle_in_transaction_session_timeout"] = _milliseconds(
-            settings.idle_in_transaction_session_timeout
-        )
-    known = inspect.signature(asyncpg.connect).parameters
+    hosts = _hosts(url)
+    if hosts:
+        wanted = str(url.query.get("target_session_attrs", "read-write"))
+        arguments["async_creator_fn"] = Hosts(hosts, wanted).connect
     for name, value in url.query.items():
-        if name == "sslmode":
-            arguments["ssl"] = value
-        elif name == "connect_timeout":
-            arguments["timeout"] = _number(name, value)
-        elif name == "application_name":
+        if name == "application_name":
             server[name] = str(value)
-        elif name in _WHOLE_NUMBERS:
-            arguments[name] = int(_number(name, value))
-        elif name in known and name != "dsn":
-            arguments[name] = list(value) if isinstance(value, tuple) else value
-        else:
-            raise ConfigurationError(
-                f"database_url has a parameter {name!r} that the driver (asyncpg) does not know."
-            )
+        elif not (hosts and name in _OF_SEVERAL_HOSTS):
+            arguments.update(_argument(name, value))
+    if settings.pgbouncer:
+        arguments["statement_cache_size"] = 0
     if arguments["statement_cache_size"] == 0:
         # Behind a pooler such as PgBouncer: SQLAlchemy's adapter must not keep statements, nor two of them share a name.
         arguments["prepared_statement_cache_size"] = 0
         arguments["prepared_statement_name_func"] = lambda: f"timber_{uuid4().hex}"
-    return {**arguments, "server_settings": server}
+    return arguments
+
+
+def _session_settings(settings: TimberSettings) -> dict[str, str]:
+    server = {"application_name": settings.application_name}
+    if (
+        not settings.pgbouncer
+    ):  # which refuses the others; there each transaction sets them for itself
+        server |= {
+            name: _milliseconds(seconds) for name, seconds in local_settings(settings).items()
+        }
+    return server
+
+
+def _argument(name: str, value: str | tuple[str, ...]) -> dict[str, Any]:
+    """What a parameter of the URL means to the driver."""
+    if name == "sslmode":
+        return {"ssl": value}
+    if name == "connect_timeout":
+        return {"timeout": _number(name, value)}
+    if name in _WHOLE_NUMBERS:
+        return {name: int(_number(name, value))}
+    if name in inspect.signature(asyncpg.connect).parameters and name not in _NOT_IN_A_URL:
+        return {name: list(value) if isinstance(value, tuple) else value}
+    raise ConfigurationError(
+        f"database_url has a parameter {name!r} that the driver (asyncpg) does not know."
+    )
+
+
+def _hosts(url: URL) -> list[Host]:
+    """Several servers, of which one is to be found; a single one is the driver's business."""
+    hosts: list[Host] | None = None
+    with suppress(ValueError):  # the error would show the value
+        hosts = hosts_of(url)
+    if hosts is None:
+        raise ConfigurationError(
+            "A port in database_url is not a number, or there is not one for each host."
+        )
+    return hosts if len(hosts) > 1 else []
 
 
 def _number(name: str, value: object) -> float:

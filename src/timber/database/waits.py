@@ -1,0 +1,40 @@
+"""How long callers wait for a connection, counted for telemetry."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from typing import Final
+
+BOUNDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the histogram's buckets in seconds; one more bucket takes what is above."""
+
+
+class Waits:
+    """Counts of one manager, which only grow: whoever reports them takes differences.
+
+    Attributes:
+        at_once: how many had a connection without a wait.
+        waited: how many had to wait, whatever came of it.
+        seconds: how long they waited together.
+        buckets: how many of them waited up to each of :data:`BOUNDS`, and above the last; not cumulative.
+        timed_out: how many waited in vain.
+        refused: how many found the queue full.
+        waiting: how many wait now.
+    """
+
+    __slots__ = ("at_once", "buckets", "refused", "seconds", "timed_out", "waited", "waiting")
+
+    def __init__(self) -> None:
+        self.at_once = 0
+        self.waited = 0
+        self.seconds = 0.0
+        self.buckets = [0] * (len(BOUNDS) + 1)
+        self.timed_out = 0
+        self.refused = 0
+        self.waiting = 0
+
+    def note(self, seconds: float) -> None:
+        """Count one wait that is over."""
+        self.waited += 1
+        self.seconds += seconds
+        self.buckets[bisect_left(BOUNDS, seconds)] += 1
