@@ -14,7 +14,7 @@ from timber.features.audit.seals import END, READ_HEAD, READ_ROWS, RowsDigest, S
 from timber.models.audit_tables import SEALS
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Sequence
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
     from datetime import datetime
 
     from timber.database.manager import AsyncDatabaseManager
@@ -47,21 +47,31 @@ async def read_anchor(db: AsyncDatabaseManager) -> Anchor | None:
 
 
 async def verify(
-    db: AsyncDatabaseManager, keys: AuditKeys, anchors: Iterable[Anchor] = ()
+    db: AsyncDatabaseManager,
+    keys: AuditKeys,
+    anchors: Iterable[Anchor] = (),
+    *,
+    on_rows: Callable[[int], None] | None = None,
 ) -> AuditReport:
     """Read all of the audit, in one snapshot and in bounded memory, and hold it against its seals.
 
     Args:
         anchors: ends of the chain from earlier times. Without one, what was cut off the end leaves no trace.
+        on_rows: is told how many more rows have been read.
     """
     async with db.unit_of_work(isolation="repeatable read", read_only=True):
-        return await _Verification(db, keys, anchors).report()
+        return await _Verification(db, keys, anchors, on_rows or _nobody).report()
 
 
 class _Verification:
     def __init__(
-        self, db: AsyncDatabaseManager, keys: AuditKeys, anchors: Iterable[Anchor]
+        self,
+        db: AsyncDatabaseManager,
+        keys: AuditKeys,
+        anchors: Iterable[Anchor],
+        on_rows: Callable[[int], None],
     ) -> None:
+        self._on_rows = on_rows
         self._db = db
         self._keys = keys
         self._anchors = {anchor.number: anchor for anchor in anchors}
@@ -144,7 +154,7 @@ class _Verification:
 
     async def _era(self, era: int, begin: int, end: int, rest: Rest) -> None:
         async with self._db.cursor(_ROWS, [begin, end, BEGINNING, END]) as batches:
-            rows = _Rows(batches)
+            rows = _Rows(batches, self._on_rows)
             async with self._db.cursor(_SEALS_OF, [era]) as records:
                 async for batch in records:
                     for record in batch:
@@ -191,7 +201,8 @@ class _Verification:
 class _Rows:
     """Rows in the order of their transactions, taken a part at a time."""
 
-    def __init__(self, batches: AsyncIterator[list[Any]]) -> None:
+    def __init__(self, batches: AsyncIterator[list[Any]], on_rows: Callable[[int], None]) -> None:
+        self._on_rows = on_rows
         self._batches = batches
         self._batch: list[Any] = []
         self._at = 0
@@ -200,6 +211,7 @@ class _Rows:
         """Some of the next rows of transactions before one; none if there are no more."""
         if self._at == len(self._batch):
             self._batch, self._at = await anext(self._batches, []), 0
+            self._on_rows(len(self._batch))
         end = bisect_left(self._batch, transaction, self._at, key=_transaction)
         part = self._batch[self._at : end]
         self._at = end
@@ -229,3 +241,7 @@ def _mac(row: Any, key: AuditKey) -> bytes:
         digests=row["digests"],
         salt=row["salt"],
     )
+
+
+def _nobody(_rows: int) -> None:
+    """Nobody wants to know how far it has come."""
