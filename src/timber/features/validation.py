@@ -76,14 +76,16 @@ class Validation(Feature):
         breathed = time.monotonic()
         for index, row in enumerate(rows):
             changed = write.rows[index]
+            # Rows that met filters have no positions that the caller knows.
+            prefix = f"{index}." if write.verb == "insert" and not write.single else ""
             for rule in self._rules:
                 if write.verb == "insert" or not rule.columns.isdisjoint(changed):
-                    problems += rule.problems(row, "" if write.single else f"{index}.")
+                    problems += rule.problems(row, prefix)
             if time.monotonic() - breathed > _BREATH:
                 await asyncio.sleep(0)
                 breathed = time.monotonic()
         if problems:
-            raise ValidationError(errors=problems)
+            raise ValidationError(errors=dict.fromkeys(problems))
 
 
 class _RowRule:

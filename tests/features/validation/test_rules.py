@@ -178,7 +178,7 @@ async def test_a_text_too_long_for_its_pattern_is_refused_at_once() -> None:
 
 async def test_hostile_texts_do_not_keep_the_event_loop_from_others() -> None:
     feature = rules({"field": "code", "pattern": r"(\w*\d\w*){50}"})
-    rows = [{"code": "1a" * 5000 + "!"} for _ in range(40)]
+    rows = [{"code": "1a" * 5000 + "!"} for _ in range(12)]
     turns = 0
 
     async def others() -> None:
@@ -190,8 +190,8 @@ async def test_hostile_texts_do_not_keep_the_event_loop_from_others() -> None:
     task = asyncio.create_task(others())
     found = await problems(feature, Write("insert", rows, None, single=False))
     task.cancel()
-    assert len(found) == 40
-    assert turns > 10
+    assert len(found) == 12
+    assert turns > 5
 
 
 def test_a_rule_that_does_not_fit_stops_the_start() -> None:
