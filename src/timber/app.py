@@ -19,6 +19,7 @@ from timber.database.unit_of_work import UnitOfWork
 from timber.database.urls import parse_url
 from timber.errors import ConfigurationError, UnavailableError, UsageError
 from timber.features.audit import AuditLog, AuditProvider
+from timber.features.background import Background
 from timber.features.built_in import features_of
 from timber.features.feature import FeatureProvider
 from timber.features.guard import FeatureGuard
@@ -130,6 +131,8 @@ class Timber:
                 if embedded is not None:
                     await db.create_all_tables()
                 await features.start(db, registry)
+                if settings.background_work:
+                    parts.start_background()
             except BaseException:
                 await features.close()
                 await db.close()
@@ -152,6 +155,8 @@ class Timber:
         if parts is None or parts.closing:
             return
         parts.closing = True
+        if parts.background is not None:
+            await parts.background.close()
         try:
             await parts.db.close(drain)
         except UsageError:
@@ -301,6 +306,31 @@ class Timber:
 
     # Work
 
+    def background(
+        self,
+        *,
+        only: Iterable[str] = (),
+        idle_seconds: float = 1.0,
+        report: Callable[[str, int], None] | None = None,
+    ) -> Background:
+        """The work beside requests, embedding for instance, to be run as ``timber worker`` does.
+
+        Args:
+            only: the names of what is to be done; all there is where nothing is said.
+            idle_seconds: how long a kind of work pauses that had nothing to do.
+            report: told of each piece that was done: the name of the work, and how much it was.
+
+        Raises:
+            ConfigurationError: there is no such work.
+        """
+        work = {each.name: each for each in self._running.features.background()}
+        wanted = tuple(only) or tuple(work)
+        if unknown := [name for name in wanted if name not in work]:
+            raise ConfigurationError(
+                f"There is no background work {unknown[0]!r}; there is {', '.join(work) or 'none: no model asks for any'}."
+            )
+        return Background([work[name] for name in wanted], idle_seconds=idle_seconds, report=report)
+
     def unit_of_work(
         self,
         *,
@@ -370,6 +400,7 @@ class _Parts:
         self.guard = FeatureGuard(db, registry)
         self.embedded = embedded
         self.closing = False
+        self.background: Background | None = None
         made = db, registry, settings, features
         self.sessions = SessionService.of_settings(*made)
         self.research = ResearchService.of_settings(*made)
@@ -383,6 +414,10 @@ class _Parts:
         )
         self.privacy: Privacy | None = None
         self.built_in = {registry.get_model(service.name): service for service in built_in}
+
+    def start_background(self) -> None:
+        self.background = Background(self.features.background())
+        self.background.start()
 
 
 async def initialize_timber(

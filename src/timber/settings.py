@@ -64,6 +64,8 @@ class TimberSettings(BaseSettings):
     """How often a row is tried before it is given up."""
     embedding_longest_text: int = Field(default=20_000_000, ge=1)
     """Characters; the vectors of a row with more are given up at once."""
+    background_work: bool = False
+    """Do in this process, too, what ``timber worker`` does: embed what has been written, for instance."""
 
     application_name: str = "timber"
     pool_size: int = Field(default=20, ge=1)
@@ -157,6 +159,7 @@ class SettingsKeywords(TypedDict, total=False):
     embedding_batch: int
     embedding_attempts: int
     embedding_longest_text: int
+    background_work: bool
     application_name: str
     pool_size: int
     max_overflow: int

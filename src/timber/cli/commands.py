@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from timber.cli import audit, keys, migrate
+from timber.cli import audit, keys, migrate, worker
 from timber.cli.answers import Commands, Json
 from timber.cli.check import check
 from timber.cli.doctor.command import doctor
@@ -29,6 +29,7 @@ app = typer.Typer(
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
+app.add_typer(worker.app, name="worker")
 app.command()(schema)
 app.command()(check)
 app.command()(doctor)

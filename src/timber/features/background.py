@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
 from timber.errors import ServiceError
 
@@ -29,6 +29,14 @@ class BackgroundWork(Protocol):
 
     async def figures(self) -> Mapping[str, float]:
         """How it stands: what is left to do, how old the oldest of it is, what could not be done."""
+
+
+@runtime_checkable
+class GivesUp(BackgroundWork, Protocol):
+    """Work that can fail for good, and leaves that for somebody to look at."""
+
+    async def retry_dead(self) -> int:
+        """Have everything tried again that was given up; how much that is."""
 
 
 class Background:
@@ -57,6 +65,16 @@ class Background:
         self._report = report or _say_nothing
         self._over = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+
+    async def figures(self) -> dict[str, dict[str, float]]:
+        """How each kind of work stands."""
+        return {work.name: dict(await work.figures()) for work in self._work}
+
+    async def retry_dead(self) -> dict[str, int]:
+        """Have everything tried again that was given up; how much of each kind of work."""
+        return {
+            work.name: await work.retry_dead() for work in self._work if isinstance(work, GivesUp)
+        }
 
     # In an application
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from timber.database.manager import AsyncDatabaseManager
+    from timber.features.background import BackgroundWork
     from timber.features.feature import Feature
     from timber.models.config import ModelConfig
     from timber.settings import TimberSettings
@@ -91,6 +92,10 @@ class Features:
             self.orchestrator(db, registry.get_model(name))
         for provider in self.providers:
             await provider.start(db, registry)
+
+    def background(self) -> list[BackgroundWork]:
+        """What is to be done beside requests; after the start."""
+        return [work for provider in self.providers for work in provider.background()]
 
     async def close(self) -> None:
         """Let every provider end."""

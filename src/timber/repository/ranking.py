@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import REGCONFIG
+from sqlalchemy.dialects.postgresql import REGCONFIG, distinct_on
 
 from timber.database.statements import parameter
 from timber.models.embedding_tables import chunks_table
@@ -101,7 +101,7 @@ class Nearest:
         best = (
             sa.select(both)
             .where(both.c.distance != sa.literal_column("'NaN'::float8"))
-            .distinct(both.c.key)
+            .ext(distinct_on(both.c.key))
             .order_by(both.c.key, both.c.distance)
             .subquery("best_pieces")
         )
@@ -125,7 +125,7 @@ class Nearest:
         distance = self._distance(chunks)
         rows = sa.select(sa.func.count(near.c.key.distinct())).scalar_subquery()
         is_short = rows < parameter("limit", sa.BigInteger)
-        pieces = self._pieces(chunks, distance, [is_short]).distinct(chunks.c.row_key)
+        pieces = self._pieces(chunks, distance, [is_short]).ext(distinct_on(chunks.c.row_key))
         return pieces.order_by(chunks.c.row_key, distance).cte("every").prefix_with("MATERIALIZED")
 
     def _pieces(

@@ -117,8 +117,7 @@ class Batch:
             cut = chunks(
                 text, size=self._embedding.chunk_size, overlap=self._embedding.chunk_overlap
             )
-            missing = {chunk.digest for chunk in cut} - stored.get(key, set())
-            works.append(Work(key, text, digest, cut, missing))
+            works.append(Work.of(key, text, digest, cut, stored.get(key, {})))
         return works
 
     def _pieces(self, works: Iterable[Work]) -> Iterator[tuple[Work, int]]:

@@ -35,6 +35,7 @@ class EmbeddingOptions:
         first_wait: until a row that failed is tried again; doubled each time.
         longest_wait: the most of that.
         longest_text: in characters; a row with more is given up at once.
+        margin: that a worker may take beyond three calls of the embedder before others may have its rows.
     """
 
     timeout: float = 30.0
@@ -43,11 +44,12 @@ class EmbeddingOptions:
     first_wait: float = 2.0
     longest_wait: float = 300.0
     longest_text: int = 20_000_000
+    margin: float = 30.0
 
     @property
     def lease(self) -> float:
         """How long a worker has its rows for itself; each batch that it stores begins it anew."""
-        return 3 * self.timeout + 30.0
+        return 3 * self.timeout + self.margin
 
 
 class Embedding(Feature):

@@ -68,8 +68,8 @@ SELECT s.key, s.text, {hash_of_text} AS text_hash
           FROM "{table}" AS t WHERE t."{key}" = ANY($1::{key_type}[])) AS s"""
 
 STORED: Final = """\
-SELECT row_key, text_hash FROM "{chunks}"
- WHERE row_key = ANY($1::{key_type}[]) AND embedder = $2::text"""
+SELECT row_key, text_hash, number, start, length, embedder = $2::text AS is_ours
+  FROM "{chunks}" WHERE row_key = ANY($1::{key_type}[])"""
 
 # Somebody's own SQL may have changed the text past Timber; what is embedded is the text that was read.
 ADOPT: Final = """\
@@ -105,12 +105,10 @@ WITH fence AS MATERIALIZED (
   UPDATE "{chunks}" AS c SET number = m.number, start = m.start, length = m.length
     FROM made AS m JOIN fence AS f ON f.row_key = m.row_key
    WHERE c.row_key = m.row_key AND c.text_hash = m.text_hash AND m.embedding IS NULL
-     AND (c.number, c.start, c.length) IS DISTINCT FROM (m.number, m.start, m.length)
 ), gone AS (
-  DELETE FROM "{chunks}" AS c USING fence AS f
-   WHERE c.row_key = f.row_key AND f.finished
-     AND NOT EXISTS (SELECT FROM unnest($12::{key_type}[], $13::bytea[]) AS k(row_key, text_hash)
-                      WHERE k.row_key = c.row_key AND k.text_hash = c.text_hash)
+  DELETE FROM "{chunks}" AS c
+   USING unnest($12::{key_type}[], $13::bytea[]) AS g(row_key, text_hash), fence AS f
+   WHERE f.row_key = g.row_key AND c.row_key = g.row_key AND c.text_hash = g.text_hash
 )
 UPDATE "{jobs}" AS j
    SET state = CASE WHEN f.finished THEN '{done}' ELSE j.state END,

@@ -64,15 +64,50 @@ class DeadLetter:
     queued_at: datetime
 
 
+Place = tuple[int, int, int]
+Stored = dict[bytes, Place | None]
+"""Pieces by their digests, with number, start and length; None of those that another embedder has embedded."""
+
+
 @dataclass(slots=True)
 class Work:
-    """A row that is being embedded: its text, the pieces of it, and which of them have no vector yet."""
+    """A row that is being embedded.
+
+    Attributes:
+        text: what it is embedded by, and ``digest`` the digest of that.
+        chunks: its pieces.
+        missing: the digests of those that have no vector yet.
+        moved: the numbers of those that have one, and stand elsewhere now.
+        gone: the digests of stored pieces that it no longer has.
+    """
 
     key: Any
     text: str
     digest: bytes
     chunks: list[Chunk]
     missing: set[bytes]
+    moved: list[int]
+    gone: list[bytes]
+
+    @classmethod
+    def of(cls, key: Any, text: str, digest: bytes, made: list[Chunk], stored: Stored) -> Work:
+        """What is to be done so that the stored pieces are those of the text."""
+        wanted = {chunk.digest for chunk in made}
+        there = {piece: place for piece, place in stored.items() if place is not None}
+        return cls(
+            key,
+            text,
+            digest,
+            made,
+            missing=wanted - there.keys(),
+            moved=[
+                number
+                for number, chunk in enumerate(made)
+                if chunk.digest in there
+                and there[chunk.digest] != (number, chunk.start, chunk.length)
+            ],
+            gone=[piece for piece in stored if piece not in wanted],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +216,12 @@ class Jobs:
             await self._write(job_sql.ADOPT, list(found), digests, token)
         return found
 
-    async def stored(self, keys: Iterable[Any]) -> dict[Any, set[bytes]]:
-        """The pieces of these rows that have a vector of this embedder's."""
-        found: dict[Any, set[bytes]] = {}
+    async def stored(self, keys: Iterable[Any]) -> dict[Any, Stored]:
+        """The stored pieces of these rows by their digests."""
+        found: dict[Any, Stored] = {}
         for row in await self._fetch(job_sql.STORED, list(keys), self._embedder):
-            found.setdefault(row["row_key"], set()).add(row["text_hash"])
+            place = (row["number"], row["start"], row["length"]) if row["is_ours"] else None
+            found.setdefault(row["row_key"], {})[row["text_hash"]] = place
         return found
 
     async def store(self, token: UUID, made: Sequence[Made], finished: Sequence[Work]) -> set[Any]:
@@ -199,17 +235,15 @@ class Jobs:
         """
         works = {id(work): work for work in (*finished, *(one.work for one in made))}
         ended = {id(work) for work in finished}
-        new = {(id(one.work), one.number) for one in made}
         pieces: list[tuple[Any, int, Chunk, str | None]] = [
             (one.work.key, one.number, one.work.chunks[one.number], one.vector) for one in made
         ]
         pieces += [
-            (work.key, number, chunk, None)
+            (work.key, number, work.chunks[number], None)
             for work in finished
-            for number, chunk in enumerate(work.chunks)
-            if (id(work), number) not in new
+            for number in work.moved
         ]
-        kept = [(work.key, chunk.digest) for work in finished for chunk in work.chunks]
+        gone = [(work.key, digest) for work in finished for digest in work.gone]
         rows = await self._write(
             job_sql.STORE,
             [work.key for work in works.values()],
@@ -223,8 +257,8 @@ class Jobs:
             [chunk.length for _, _, chunk, _ in pieces],
             [vector for _, _, _, vector in pieces],
             self._embedder,
-            [key for key, _ in kept],
-            [digest for _, digest in kept],
+            [key for key, _ in gone],
+            [digest for _, digest in gone],
             self._recipe,
             self._lease,
         )

@@ -47,6 +47,10 @@ class EmbeddingWorker:
             ),
         }
 
+    async def retry_dead(self) -> int:
+        """Have everything tried again that was given up; how many rows."""
+        return sum([await model.embedding.retry_dead() for model in self._models])
+
 
 class _ModelWork:
     """The worker's part for one model."""
