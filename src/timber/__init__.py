@@ -43,6 +43,10 @@ if TYPE_CHECKING:
         UsageError,
         ValidationError,
     )
+    from timber.features.embedding.embedder import Embedder, QueryEmbedder
+    from timber.features.embedding.embedding import EmbeddingOptions
+    from timber.features.embedding.jobs import EmbeddingStatus
+    from timber.features.embedding.provider import EmbeddingProvider
     from timber.features.feature import (
         Companion,
         Feature,
@@ -84,6 +88,10 @@ __all__ = [
     "CursorPage",
     "DatabaseError",
     "DecryptionError",
+    "Embedder",
+    "EmbeddingOptions",
+    "EmbeddingProvider",
+    "EmbeddingStatus",
     "EncryptionError",
     "Feature",
     "FeatureBypassedError",
@@ -105,6 +113,7 @@ __all__ = [
     "Plan",
     "PoolStatus",
     "PoolTimeoutError",
+    "QueryEmbedder",
     "QueryTimeoutError",
     "Repository",
     "ResearchCreate",
@@ -150,6 +159,10 @@ _ROOMS = {
     "timber.database.monitoring": ("Plan", "PoolStatus"),
     "timber.database.outcome": ("outcome_of",),
     "timber.database.unit_of_work": ("UnitOfWork",),
+    "timber.features.embedding.embedder": ("Embedder", "QueryEmbedder"),
+    "timber.features.embedding.embedding": ("EmbeddingOptions",),
+    "timber.features.embedding.jobs": ("EmbeddingStatus",),
+    "timber.features.embedding.provider": ("EmbeddingProvider",),
     "timber.features.feature": (
         "Companion",
         "Feature",
