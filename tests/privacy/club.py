@@ -17,6 +17,8 @@ from timber.repository import Repository
 
 MODELS = Path(__file__).parent / "club.yaml"
 REGISTRY = ModelRegistry(files=[MODELS])
+LARGE = ModelRegistry(files=[MODELS, MODELS.with_name("diaries.yaml")])
+"""The club with diaries, for which each member has a key."""
 PEOPLE = ("user-ada", "user-bob")
 _SPACE = UUID("5f0c2f5e-0000-4000-8000-000000000000")
 

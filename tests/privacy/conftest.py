@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,17 @@ from tests.privacy.club import REGISTRY, Club
 from timber.database.manager import AsyncDatabaseManager
 from timber.privacy.privacy import Privacy
 from timber.settings import TimberSettings
+
+if TYPE_CHECKING:
+    from _pytest.terminal import TerminalReporter
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
+    """Say how many rows there were, and how much memory it took."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "figures":
+                terminalreporter.write_line(f"{report.nodeid.split('/')[-1]}: {value}")
 
 
 async def _make_tables(databases: Databases, name: str) -> str:

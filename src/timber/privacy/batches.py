@@ -151,7 +151,6 @@ class Batches:
         picked = (
             sa.select(key)
             .where(holding.unfinished(self.subject), *free)
-            .order_by(key)
             .limit(self._size)
             .with_for_update(of=holding.table)
         )

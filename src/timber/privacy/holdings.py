@@ -127,8 +127,14 @@ class Holding:
         """
         conditions = [rows.c[reference] == referred]
         if self.person is not None:
-            theirs = self._mine(subject, rows, stood_in=False)
-            conditions.append(sa.or_(rows.c[self.person].is_(None), theirs))
+            value = subject.person.in_column(self.config, self.person)
+            column = rows.c[self.person]
+            # Written so that no index on the person is taken for each row: they are found by the reference.
+            conditions.append(
+                column.is_(None)
+                if value is None
+                else sa.func.coalesce(column, value) == sa.literal(value, column.type)
+            )
         if self.stays:
             conditions.append(sa.or_(sa.false(), *self._not_emptied(rows)))
         return sa.and_(*conditions)
