@@ -103,19 +103,17 @@ class PersonEncryption(RingEncryption):
             envelope = row[name]
             if envelope is None:
                 continue
-            begin = column.head_of(envelope)
-            if begin[1] == PERSON:
-                owner = row[self._owner]
-                known = theirs.get(owner)
-                if known is None:
+            owner = row[self._owner]
+            size = ID_AT + envelope[3] if len(envelope) > ID_AT else 0
+            known = theirs.get(owner)
+            if known is None or known[0] != envelope[:size]:
+                begin = column.head_of(envelope)
+                if begin[1] != PERSON:
+                    opener = column.openers.get(begin) or await self._opener(column, envelope)
+                else:
                     opener = self._opener_of(column, begin, persons.get(owner))
-                    known = theirs[owner] = begin, opener
-                if known[0] != begin:
-                    raise column.refusal(envelope)
-                opener = known[1]
-            else:
-                opener = column.openers.get(begin) or await self._opener(column, envelope)
-            row[name] = column.open(opener, envelope, len(begin), key_bytes(row[key]))
+                known = theirs[owner] = begin, opener
+            row[name] = column.open(known[1], envelope, size, key_bytes(row[key]))
 
     def _opener_of(self, column: EncryptedColumn, begin: bytes, person: PersonKey | None) -> Opener:
         key_id = begin[ID_AT:].decode()
