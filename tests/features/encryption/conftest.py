@@ -49,10 +49,17 @@ def provider(keys: Keys, folder: Path) -> EncryptionProvider:
 
 
 @pytest.fixture
-async def vault(vault_url: str, provider: EncryptionProvider) -> AsyncGenerator[Timber]:
+async def clean_vault(vault_url: str) -> AsyncGenerator[None]:
+    yield
+    await databases.clean_tables(vault_url)
+
+
+@pytest.fixture
+async def vault(
+    vault_url: str, clean_vault: None, provider: EncryptionProvider
+) -> AsyncGenerator[Timber]:
     async with Timber(vault_url, registry=REGISTRY, providers=[provider]) as timber:
         yield timber
-    await databases.clean_tables(vault_url)
 
 
 def _repository(vault: Timber, model: str) -> Repository[Any]:
