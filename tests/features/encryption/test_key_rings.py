@@ -62,10 +62,31 @@ async def test_keys_made_at_once_are_all_there(ring):
 def test_a_file_that_others_can_read_is_refused(ring):
     ring.add()
     ring.path.chmod(0o640)
+    other = FileKeyRing(ring.path)
     with pytest.raises(ConfigurationError, match=r"can be read.*chmod 600"):
-        ring.known()
+        other.known()
+    with pytest.raises(ConfigurationError, match="chmod 600"):
+        other.add()
     ring.path.chmod(0o400)
-    assert ring.known()
+    assert other.known()
+
+
+@pytest.mark.parametrize(
+    "spoil", [Path.unlink, lambda path: path.write_text("{"), lambda path: path.chmod(0o644)]
+)
+def test_a_file_that_goes_bad_while_it_is_used_leaves_what_is_known_and_a_warning(
+    ring, spoil, caplog
+):
+    first = ring.add()
+    known = ring.known()
+    content = ring.path.read_text()
+    spoil(ring.path)
+    assert [ring.known() for _ in range(3)] == [known] * 3
+    assert len(caplog.records) == 1
+    ring.path.unlink(missing_ok=True)
+    ring.path.write_text(content.replace(first, "renamed"))
+    ring.path.chmod(0o600)
+    assert ring.known().primary == "renamed"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +107,7 @@ def test_a_malformed_file_is_refused_without_showing_what_is_in_it(ring, text, s
     ring.add()
     ring.path.write_text(text)
     with pytest.raises(ConfigurationError, match=said) as caught:
-        ring.known()
+        FileKeyRing(ring.path).known()
     assert "CANARY" not in str(caught.value)
 
 

@@ -47,7 +47,7 @@ class RingEncryption(Feature):
 
     async def before_update(self, write: Write) -> None:
         """Encrypt changes."""
-        if write.keys is not None:
+        if write.keys is not None and not all(map(self.transformed.isdisjoint, write.rows)):
             await self._encrypt(write, write.keys)
 
     async def _encrypt(self, write: Write, keys: Sequence[Any]) -> None:

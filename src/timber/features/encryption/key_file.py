@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import stat
 import sys
@@ -24,6 +25,9 @@ from timber.features.encryption.keys import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+logger = logging.getLogger(__name__)
+
+_Stamp = tuple[int, int, int, int]
 _VERSION: Final = 1
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
@@ -37,23 +41,30 @@ class FileKeyRing:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self._stamp: tuple[int, ...] | None = None
+        self._stamp: _Stamp | None = None
         self._keys: KeySet | None = None
 
     def known(self) -> KeySet:
         """The keys in the file as it is now.
 
+        A file that was good and is not any more changes nothing but the log: whoever writes it may not be done yet.
+
         Raises:
             ConfigurationError: it cannot be read, others can read it, or it is malformed.
         """
+        stamp: _Stamp | None = None
         try:
             found = os.stat(self.path)  # noqa: PTH116  # Path.stat() takes twice as long, and this is asked at every call
-        except OSError as error:
-            raise self._unreadable(error) from None
-        stamp = (found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode)
+            stamp = found.st_ino, found.st_mtime_ns, found.st_size, found.st_mode
+        except OSError:
+            pass
         if self._keys is None or stamp != self._stamp:
-            self._check_mode(found.st_mode)
-            self._keys = self._parse(self._text())
+            try:
+                self._keys = self._read()
+            except ConfigurationError as error:
+                if self._keys is None:
+                    raise
+                logger.warning("The encryption keys known so far stay in use. %s", error)
             self._stamp = stamp
         return self._keys
 
@@ -89,7 +100,7 @@ class FileKeyRing:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with alone(folder / f".{self.path.name}.lock"):
-                yield self.known() if self.path.exists() else None
+                yield self._read() if self.path.exists() else None
         except OSError as error:
             raise ConfigurationError(f"Cannot write {self.path}: {error.strerror}.") from None
 
@@ -101,17 +112,26 @@ class FileKeyRing:
         }
         replace_file(self.path, json.dumps(data, indent=2).encode() + b"\n")
 
-    def _text(self) -> str:
-        try:
-            return self.path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise self._unreadable(error) from None
-        except UnicodeDecodeError:
-            raise self._malformed("is not text") from None
+    def _read(self) -> KeySet:
+        """The keys in the file.
 
-    def _parse(self, text: str) -> KeySet:
+        Raises:
+            ConfigurationError: it cannot be read, others can read it, or it is malformed.
+        """
         try:
-            data = json.loads(text, object_pairs_hook=self._once)
+            with self.path.open("rb") as file:
+                self._check_mode(os.fstat(file.fileno()).st_mode)
+                content = file.read()
+        except OSError as error:
+            raise ConfigurationError(
+                f"The encryption keys cannot be read from {self.path}: {error.strerror}. "
+                "`timber keys new` makes the file."
+            ) from None
+        return self._parse(content)
+
+    def _parse(self, content: bytes) -> KeySet:
+        try:
+            data = json.loads(content, object_pairs_hook=self._once)
         except ValueError:
             raise self._malformed("is not JSON") from None
         if not isinstance(data, dict) or data.get("version") != _VERSION:
@@ -137,12 +157,6 @@ class FileKeyRing:
                 f"{self.path} holds encryption keys and can be read or written by others "
                 f"({stat.filemode(mode)}): chmod 600 {self.path}"
             )
-
-    def _unreadable(self, error: OSError) -> ConfigurationError:
-        return ConfigurationError(
-            f"The encryption keys cannot be read from {self.path}: {error.strerror}. "
-            "`timber keys new` makes the file."
-        )
 
     def _malformed(self, problem: str) -> ConfigurationError:
         return ConfigurationError(f"The file of encryption keys {self.path} {problem}.")
