@@ -143,7 +143,7 @@ class SettingsKeywords(TypedDict, total=False):
     cache_enabled: bool
     env: str
     embedded_directory: Path | str
-    model_config_dirs: tuple[Path | str, ...] | list[Path | str] | list[str]
+    model_config_dirs: tuple[Path | str, ...] | list[Path | str] | list[Path] | list[str]
     session_types: tuple[str, ...] | list[str]
     session_moves: dict[str, tuple[str, ...]] | None
     search_language: str

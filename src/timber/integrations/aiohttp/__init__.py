@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from timber.integrations.actors import Header, State, require_actor
 from timber.integrations.aiohttp.crud import crud_routes
-from timber.integrations.aiohttp.requests import TIMBER, read_body, read_query, timber_of
+from timber.integrations.aiohttp.requests import (
+    TIMBER,
+    read_body,
+    read_path,
+    read_query,
+    timber_of,
+)
 from timber.integrations.aiohttp.responses import json_response
 from timber.integrations.aiohttp.setting_up import setup
 from timber.integrations.aiohttp.streaming import event_stream, json_lines
@@ -23,6 +29,7 @@ __all__ = [
     "json_lines",
     "json_response",
     "read_body",
+    "read_path",
     "read_query",
     "require_actor",
     "setup",

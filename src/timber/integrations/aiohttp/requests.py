@@ -50,6 +50,19 @@ def read_query(request: web.Request, model: type[B]) -> B:
         field = model.model_fields.get(name)
         several = field is not None and _is_list(field.annotation)
         values[name] = request.query.getall(name) if several else request.query.getall(name)[-1]
+    return _validated(model, values)
+
+
+def read_path(request: web.Request, model: type[B]) -> B:
+    """The variable parts of a request's path as this model.
+
+    Raises:
+        ValidationError: naming each part that does not fit.
+    """
+    return _validated(model, dict(request.match_info))
+
+
+def _validated(model: type[B], values: dict[str, Any]) -> B:
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
