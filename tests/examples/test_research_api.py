@@ -57,9 +57,7 @@ async def test_what_is_somebody_else_s_is_not_there(web: Client):
     path = f"/analyses/{(await begun(web)).json['session']['id']}"
     for reply in (
         await web.get(path, user="somebody-else"),
-        await web.post(
-            f"{path}/findings", {"kind": "a", "content": {}}, user="somebody-else"
-        ),
+        await web.post(f"{path}/findings", {"kind": "a", "content": {}}, user="somebody-else"),
         await web.post(f"{path}/conclusion", {"verdict": "x"}, user="somebody-else"),
         await web.delete(path, user="somebody-else"),
     ):

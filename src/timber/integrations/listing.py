@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field, create_model
+from pydantic import ConfigDict, Field, create_model
 
 from timber.dto import InputDTO
-from timber.models.values import INTEGER_BITS, PYTHON_TYPES
+from timber.models.values import INTEGER_BITS, PYTHON_TYPES, input_type
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _ORDERED: Final = frozenset({*INTEGER_BITS, "Float", "Numeric", "Date", "Time", "DateTime"})
 _COMPARED: Final = _ORDERED | {"String", "Text", "Enum", "Boolean", "UUID"}
+_FROM_TEXT: Final = frozenset({*INTEGER_BITS, "Float", "Boolean"})
+"""What is strict about text in JSON, and is nothing but text in a query."""
 _WORDS: Final = {"gt": "above", "gte": "from", "lt": "below", "lte": "up to"}
 
 
@@ -96,8 +98,5 @@ def _parameters(column: ColumnConfig) -> Iterator[tuple[str, Any, str]]:
 
 def _read_as(column: ColumnConfig) -> Any:
     """A column's type as text carries it; the repository holds the value against the column once more."""
-    if column.type.kind == "Enum":
-        return Literal[column.type.labels]
-    if column.type.kind == "DateTime":
-        return AwareDatetime
-    return PYTHON_TYPES[column.type.kind]
+    kind = column.type.kind
+    return PYTHON_TYPES[kind] if kind in _FROM_TEXT else input_type(column.type)

@@ -198,6 +198,9 @@ _SCHEMAS: Final[dict[str, Callable[[], core_schema.CoreSchema]]] = {
 _JSON_SCHEMAS: Final[dict[str, JsonSchemaValue]] = {
     "Text": {"type": "string"},
     "UUID": {"type": "string", "format": "uuid"},
+    "Numeric": {
+        "anyOf": [{"type": "number"}, {"type": "string", "pattern": r"^[+-]?\d+(\.\d+)?$"}]
+    },
     "Binary": {"type": "string", "contentEncoding": "base64"},
     "JSON": {},
     "JSONB": {},

@@ -8,8 +8,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
+from starlette.routing import Match
 
-from timber.errors import FieldProblem, ServiceError
+from timber.errors import FieldProblem, ServiceError, ValidationError
 from timber.integrations.crud import Answer
 from timber.integrations.problems import (
     MEDIA_TYPE,
@@ -20,6 +21,7 @@ from timber.integrations.problems import (
 )
 
 _BODILESS = frozenset({204, 205, 304})
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> Response:
@@ -65,6 +67,11 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code in _BODILESS:
         return Response(status_code=error.status_code, headers=headers)
+    if _is_unreadable(error):
+        problem = problem_of(ValidationError.of("body", "is not JSON text"), request.url.path)
+        return problem_response(problem)
+    if error.status_code == 405 and (allowed := _allowed(request)):
+        headers["Allow"] = ", ".join(allowed)
     said: Any = error.detail  # FastAPI's own takes anything
     problem = problem_of_status(
         error.status_code,
@@ -73,6 +80,24 @@ async def answer_http_error(request: Request, error: Exception) -> Response:
         more=None if isinstance(said, str) else {"info": said},
     )
     return problem_response(problem, headers)
+
+
+def _is_unreadable(error: HTTPException) -> bool:
+    """Whether it is a body that FastAPI could not even decode: to a client that is no other mistake than wrong JSON."""
+    unreadable = isinstance(error.__cause__, UnicodeDecodeError | RecursionError)
+    return error.status_code == 400 and unreadable
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods that the path has; Starlette names those of the first route alone."""
+    return [
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 def _field(loc: tuple[int | str, ...], kind: str) -> str:
