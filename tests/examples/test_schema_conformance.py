@@ -33,7 +33,9 @@ def test_no_generated_request_finds_an_undocumented_answer(servers: dict[str, st
 def test_no_generated_request_of_thousands_finds_an_undocumented_answer(
     servers: dict[str, str], tmp_path: Path
 ):
-    count = generate(servers["fastapi"], tmp_path, "--phases=coverage,fuzzing,stateful", "--max-examples=250")
+    count = generate(
+        servers["fastapi"], tmp_path, "--phases=coverage,fuzzing,stateful", "--max-examples=250"
+    )
     assert count >= 5_000
 
 
