@@ -26,8 +26,10 @@ async def events(web: Client, count: int, last: str | None = None) -> list[dict[
                 name, _, value = text.partition(":")
                 lines[name] = value.strip()
                 continue
-            if "id" in lines:
-                found.append(lines)
+            if "id" not in lines:  # a heartbeat
+                lines = {}
+                continue
+            found.append(lines)
             lines = {}
             if len(found) > count:
                 break
