@@ -10,18 +10,20 @@ import platform
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.agreement import check_agreement, check_statements, record_traffic
+from benchmarks.comparisons import Compared, Suite
 from benchmarks.contenders.core import Core
 from benchmarks.contenders.limit import Limit
 from benchmarks.contenders.orm import Orm
 from benchmarks.contenders.timber import TimberContender
 from benchmarks.database import own_database, world
+from benchmarks.features import features
 from benchmarks.harness import TASKS, Effort, Harness
 from benchmarks.memory import BOUND_MB, ROWS, weigh_stream
 from benchmarks.operations import OPERATIONS, Operation
-from benchmarks.report import progress, write
+from benchmarks.report import progress, progress_of, write
 from benchmarks.results import Line, Results
 from benchmarks.wire import recorded
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from benchmarks.contenders import Contender
     from benchmarks.database import World
 
+SUITES: Final[dict[str, Suite]] = {"features": features}
 DOCS = Path("docs/benchmarks")
 SHORT_STREAM = 20_000
 
@@ -40,7 +43,10 @@ SHORT_STREAM = 20_000
 def main() -> None:
     options = _parse()
     operations = [op for op in OPERATIONS if not options.only or op.name in options.only]
-    results = asyncio.run(run(operations, rounds=options.rounds, short=options.short))
+    suites = [suite for name, suite in SUITES.items() if not options.only or name in options.only]
+    results = asyncio.run(
+        run(operations, suites=suites, rounds=options.rounds, short=options.short)
+    )
     out = options.out
     if out is None and not options.short and not options.only:
         out = DOCS
@@ -49,8 +55,10 @@ def main() -> None:
         print(f"\nWritten to {out}.")
 
 
-async def run(operations: Sequence[Operation], *, rounds: int, short: bool) -> Results:
-    """Check that all contenders agree, then time them, then weigh a stream.
+async def run(
+    operations: Sequence[Operation], *, suites: Sequence[Suite] = (), rounds: int, short: bool
+) -> Results:
+    """Check that all contenders agree, then time them, weigh a stream, and compare what the suites have.
 
     Raises:
         DisagreementError: results, tables or statements differ.
@@ -58,20 +66,46 @@ async def run(operations: Sequence[Operation], *, rounds: int, short: bool) -> R
     async with own_database() as url:
         async with world(url) as rows:
             await _make_tables(url)
-            await rows.seed()
             results = Results(await _environment(rows), rounds=1 if short else rounds)
-            await _compare(operations, url, rows, results)
-            await _time(operations, url, rows, results, short=short)
-            await rows.add_stream(SHORT_STREAM if short else ROWS)
-        results.memory = await weigh_stream(url, SHORT_STREAM if short else ROWS)
-        if short:
-            print(f"{SHORT_STREAM:,} rows streamed. Short: nothing here is a measurement.")
-        else:
-            print(
-                f"{ROWS:,} rows streamed, {results.memory.above_mb:.1f} MB above the start, ≤ {BOUND_MB}: "
-                f"{'reached' if results.memory.reached else 'not reached'}"
-            )
+            if operations:
+                await rows.seed()
+                await _compare(operations, url, rows, results)
+                await _time(operations, url, rows, results, short=short)
+                await rows.add_stream(SHORT_STREAM if short else ROWS)
+        if operations:
+            await _weigh(url, results, short=short)
+    for suite in suites:
+        await _compare_ways(suite, results, short=short)
     return results
+
+
+async def _weigh(url: URL, results: Results, *, short: bool) -> None:
+    memory = results.memory = await weigh_stream(url, SHORT_STREAM if short else ROWS)
+    if short:
+        print(f"{SHORT_STREAM:,} rows streamed. Short: nothing here is a measurement.")
+    else:
+        print(
+            f"{ROWS:,} rows streamed, {memory.above_mb:.1f} MB above the start, ≤ {BOUND_MB}: "
+            f"{'reached' if memory.reached else 'not reached'}"
+        )
+
+
+async def _compare_ways(suite: Suite, results: Results, *, short: bool) -> None:
+    async with own_database() as url, suite(url) as comparisons:
+        gc.collect()
+        gc.freeze()
+        try:
+            for comparison in comparisons:
+                measurement = (
+                    await comparison.time(rounds=1, calls=comparison.tasks)
+                    if short
+                    else await comparison.measure(results.rounds)
+                )
+                compared = Compared(comparison, measurement)
+                results.compared.append(compared)
+                print(progress_of(compared, measured=not short), flush=True)
+        finally:
+            gc.unfreeze()
 
 
 async def _compare(
@@ -151,10 +185,12 @@ async def _environment(rows: World) -> dict[str, str]:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    names = [operation.name for operation in OPERATIONS]
+    names = [*(operation.name for operation in OPERATIONS), *SUITES]
     parser.add_argument("--short", action="store_true", help="only check that all agree and run")
     parser.add_argument("--rounds", type=int, default=30, help="paired rounds (default 30)")
-    parser.add_argument("--only", action="append", choices=names, help="this operation; repeatable")
+    parser.add_argument(
+        "--only", action="append", choices=names, help="this operation or suite; repeatable"
+    )
     parser.add_argument("--out", type=Path, help=f"folder for the results (default {DOCS})")
     options = parser.parse_args()
     if options.rounds < 1:

@@ -7,7 +7,7 @@ import gc
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from benchmarks.estimates import Estimate, estimate, paired_ratios
 from benchmarks.operations import Batch
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from benchmarks.operations import Operation
 
     Call = Callable[[Any], Awaitable[object]]
+
+T = TypeVar("T")
 
 TASKS = 32
 BATCH_SECONDS = 0.05
@@ -77,7 +79,7 @@ class Harness:
                 await self._seconds(contender, calls)
         seconds: dict[str, list[float]] = {contender.name: [] for contender in contenders}
         for round_ in range(effort.rounds):
-            for contender in _order(contenders, round_):
+            for contender in in_turns(contenders, round_):
                 taken = await self._seconds(contender, calls, round_)
                 seconds[contender.name].append(taken / calls)
         return Measurement(self._tasks, calls, seconds)
@@ -94,18 +96,23 @@ class Harness:
         """What ``calls`` calls take; inputs are made before and traces removed after."""
         inputs = await self._operation.inputs(Batch(self._world, calls, round_))
         call: Call = getattr(contender, self._operation.method)
-        shares = [inputs[number :: self._tasks] for number in range(self._tasks)]
         # The collector stays on, for its work belongs to whoever makes the garbage; each starts with none.
         gc.collect()
         began = perf_counter()
-        if self._tasks == 1:
-            await _one_by_one(call, inputs)
-        else:
-            await asyncio.gather(*(_one_by_one(call, share) for share in shares))
+        await share_out(call, inputs, self._tasks)
         seconds = perf_counter() - began
         if self._operation.writes:
             await self._world.restore()
         return seconds
+
+
+async def share_out(call: Call, inputs: Sequence[object], tasks: int) -> None:
+    """Call with every input, ``tasks`` at a time."""
+    if tasks == 1:
+        await _one_by_one(call, inputs)
+    else:
+        shares = [inputs[number::tasks] for number in range(tasks)]
+        await asyncio.gather(*(_one_by_one(call, share) for share in shares))
 
 
 async def _one_by_one(call: Call, inputs: Sequence[object]) -> None:
@@ -113,8 +120,8 @@ async def _one_by_one(call: Call, inputs: Sequence[object]) -> None:
         await call(value)
 
 
-def _order(contenders: Sequence[Contender], round_: int) -> list[Contender]:
+def in_turns(items: Sequence[T], round_: int) -> list[T]:
     """Rotated, so that each comes first equally often; every other turn backwards, so that neighbours change."""
-    turn, start = divmod(round_, len(contenders))
-    rotated = [*contenders[start:], *contenders[:start]]
+    turn, start = divmod(round_, len(items))
+    rotated = [*items[start:], *items[:start]]
     return rotated if turn % 2 == 0 else rotated[::-1]

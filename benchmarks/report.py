@@ -12,6 +12,7 @@ from benchmarks.results import TITLES, Aim, mode
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from benchmarks.comparisons import Compared
     from benchmarks.estimates import Estimate
     from benchmarks.results import Line, Results
 
@@ -45,6 +46,8 @@ def markdown(results: Results) -> str:
     aims = [line.orm_aim for line in results.lines if line.orm_aim]
     if aims:
         parts.append(_orm(aims))
+    if results.compared:
+        parts.append(_compared(results))
     if results.memory:
         parts.append(_memory(results))
     parts.append(_traffic(results))
@@ -61,8 +64,22 @@ def progress(line: Line, *, measured: bool) -> str:
     return "  ".join(parts)
 
 
+def progress_of(compared: Compared, *, measured: bool) -> str:
+    """What is printed of a comparison while the run goes on."""
+    comparison = compared.comparison
+    parts = [f"{comparison.title}, {mode(comparison.tasks)}"]
+    for way in comparison.ways if measured else ():
+        figure = f"{way} {duration(compared.measurement.typical(way))}"
+        if way != comparison.base:
+            figure += f" = {spread(compared.ratio(way))}"
+        parts.append(" ".join(filter(None, [figure, compared.verdict(way)])))
+    return "\n    ".join(parts)
+
+
 def duration(seconds: float) -> str:
     microseconds = seconds * 1e6
+    if microseconds < 20:
+        return f"{microseconds:.1f} µs"
     return f"{microseconds:.0f} µs" if microseconds < 10_000 else f"{microseconds / 1000:.0f} ms"
 
 
@@ -80,6 +97,7 @@ def as_json(results: Results) -> dict[str, object]:
         "environment": results.environment,
         "rounds": results.rounds,
         "operations": [_line_json(line) for line in results.lines],
+        "comparisons": [_compared_json(compared) for compared in results.compared],
         "memory": _memory_json(results),
         "traffic": {
             operation: {
@@ -115,6 +133,24 @@ def _line_json(line: Line) -> dict[str, object]:
             for aim in (line.aim, line.orm_aim)
             if aim
         ],
+    }
+
+
+def _compared_json(compared: Compared) -> dict[str, object]:
+    comparison = compared.comparison
+    return {
+        "comparison": comparison.name,
+        "title": comparison.title,
+        "tasks": comparison.tasks,
+        "base": comparison.base,
+        "ways": {
+            way: {
+                "microseconds": round(compared.microseconds(way), 1),
+                "ratio": _estimate_json(compared.ratio(way)),
+                "aim": compared.verdict(way),
+            }
+            for way in comparison.ways
+        },
     }
 
 
@@ -173,6 +209,29 @@ def _orm(aims: list[Aim]) -> str:
     table += [
         f"| {aim.what} | {spread(aim.figure)} | {aim.text} | {verdict(aim)} |" for aim in aims
     ]
+    return "\n".join(table) + "\n"
+
+
+def _compared(results: Results) -> str:
+    table = [
+        "## Beside one another\n",
+        "Ways of doing one thing, in the same run; ratios are to the first of them.\n",
+        "| what | | way | time | ratio | aim |",
+        "|---|---|---|--:|--:|---|",
+    ]
+    for compared in results.compared:
+        comparison = compared.comparison
+        for way in comparison.ways:
+            is_base = way == comparison.base
+            cells = [
+                comparison.title if is_base else "",
+                mode(comparison.tasks) if is_base else "",
+                way,
+                duration(compared.measurement.typical(way)),
+                "" if is_base else spread(compared.ratio(way)),
+                compared.verdict(way),
+            ]
+            table.append(f"| {' | '.join(cells)} |")
     return "\n".join(table) + "\n"
 
 

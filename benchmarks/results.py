@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from benchmarks.agreement import Traffic
+    from benchmarks.comparisons import Compared
     from benchmarks.estimates import Estimate
     from benchmarks.harness import Measurement
     from benchmarks.memory import StreamMemory
@@ -83,6 +84,7 @@ class Results:
     traffic: dict[str, dict[str, Traffic]] = field(default_factory=dict)
     """By operation and contender."""
     memory: StreamMemory | None = None
+    compared: list[Compared] = field(default_factory=list)
 
     @property
     def operations(self) -> list[Operation]:
