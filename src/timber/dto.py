@@ -19,13 +19,13 @@ JSON_DEPTH_LIMIT = 254  # where orjson gives up
 class DTO(BaseModel):
     """A row as callers see it: frozen, with plain values of its own."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
 class InputDTO(BaseModel):
     """What a caller hands in: frozen, and a field it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Page(BaseModel, Generic[T]):

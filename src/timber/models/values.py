@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol
 from uuid import UUID
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 from pydantic_core import core_schema
 
 from timber.models.value_checks import (
@@ -280,4 +280,7 @@ def type_adapter(column_type: ColumnType, *, nullable: bool) -> TypeAdapter[Any]
     annotation: Any = input_type(column_type)
     if column_type.kind in ("JSON", "JSONB"):
         annotation = Annotated[Any, Rule(_CHECKED_JSON)]
-    return TypeAdapter(annotation | None if nullable else annotation)
+    # pydantic's error stays the context of Timber's: it is not to hold a caller's value.
+    return TypeAdapter(
+        annotation | None if nullable else annotation, config=ConfigDict(hide_input_in_errors=True)
+    )

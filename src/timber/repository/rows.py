@@ -27,6 +27,9 @@ Row = dict[str, Any]
 
 _LEFT_OUT: Any = object()
 
+_SILENT = core_schema.CoreConfig(hide_input_in_errors=True)
+"""pydantic's error stays the context of ours: it is not to hold a caller's value."""
+
 
 class Rows:
     """Makes rows of what callers give for one model's table."""
@@ -38,11 +41,11 @@ class Rows:
         own = {"version", "version_token"} if config.versioned else set()
         # What features keep for themselves is not a caller's to set.
         given = [c for c in columns if c.name not in source.kept]
-        self._new_row = SchemaValidator(_row_schema(given, new=True))
-        self._new_rows = SchemaValidator(core_schema.list_schema(_row_schema(given, new=True)))
-        self._changes = SchemaValidator(
-            _row_schema([c for c in given if c.name not in {source.key, *own}], new=False)
-        )
+        changed = [c for c in given if c.name not in {source.key, *own}]
+        row = _row_schema(given, new=True)
+        self._new_row = SchemaValidator(row, _SILENT)
+        self._new_rows = SchemaValidator(core_schema.list_schema(row), _SILENT)
+        self._changes = SchemaValidator(_row_schema(changed, new=False), _SILENT)
         self.json_columns = tuple(
             c.name for c in columns if c.is_json and c.name not in source.transformed
         )

@@ -12,6 +12,7 @@ from typing_extensions import TypeVar
 
 from timber.dto import DTO, InputDTO, Page, SearchHit, SearchMode
 from timber.errors import ConflictError, NotFoundError
+from timber.repository.source import check_names
 from timber.services.foundation import Foundation, Values
 
 D = TypeVar("D", bound=DTO)
@@ -90,8 +91,8 @@ class Service(Foundation[D]):
         self,
         values: InputDTO | Mapping[str, object],
         *,
-        on: Iterable[str] = (),
-        update: Iterable[str] | None = None,
+        on: str | Iterable[str] = (),
+        update: str | Iterable[str] | None = None,
     ) -> D:
         """Store a new row or, if there is one with the same ``on`` columns, change that one.
 
@@ -105,7 +106,8 @@ class Service(Foundation[D]):
             ConflictError: the existing row is another owner's.
         """
         fields = self._new_fields(values)
-        target = tuple(on) or (self.repository.config.primary_key,)
+        target = check_names(on, "on") or (self.repository.config.primary_key,)
+        update = None if update is None else check_names(update, "update")
         if self._hooked & {"create", "update"}:
             return await self._upsert_with_hooks(fields, target, update)
         given = fields if isinstance(values, Mapping) else values

@@ -119,8 +119,7 @@ async def _subscribe(scene: Scene) -> list[str]:
 
 async def _search(scene: Scene, mode: str) -> list[str]:
     if mode != "keyword":
-        for work in scene.embedding.background():
-            await work.step()
+        await scene.embed()
     hits = await scene.rows.search("old", number=1, mode=mode)
     return [hit.item.secret for hit in hits]
 

@@ -51,6 +51,11 @@ class Scene:
         count: int = await self.beside.fetchval("SELECT count(*) FROM records")
         return count
 
+    async def embed(self) -> None:
+        """Make the vectors of whatever waits for them."""
+        for work in self.embedding.background():
+            await work.step()
+
     async def pending(self) -> set[Any]:
         """The keys of the rows that wait to be embedded."""
         rows = await self.beside.fetch(

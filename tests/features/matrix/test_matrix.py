@@ -3,74 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator
-from pathlib import Path as File
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from tests.features.matrix.conftest import REGISTRY
 from tests.features.matrix.paths import CHANGING, READING, REFUSED, WRITING
-from tests.features.matrix.scene import BAD, NEW, OLD, Scene
-from tests.features.standing_in import RecordedProvider, records
-from tests.harness.databases import Databases, clean_tables, connected, run_apart
-from timber import FeatureBypassedError, Repository, Service, Timber, ValidationError
-from timber.database.manager import AsyncDatabaseManager
+from tests.features.matrix.scene import BAD, Scene
+from timber import FeatureBypassedError, Repository, Service, ValidationError
 from timber.database.sessions import _SPEAKING
-from timber.features.audit import AuditKeys, AuditProvider
-from timber.features.embedding.hashing import HashingEmbedder
-from timber.features.embedding.provider import EmbeddingProvider
-from timber.features.encryption import CallableKeyRing, EncryptionProvider, KeySet
 from timber.features.providers import row_features
-from timber.models.registry import ModelRegistry
 
 FEATURES = ("encryption", "validation", "audit", "embedding", "recorded")
-RECORDED = RecordedProvider()
-REGISTRY = ModelRegistry(files=[File(__file__).parent / "models.yaml"], features=[RECORDED])
-
-
-def providers(embedding: EmbeddingProvider):
-    return (
-        EncryptionProvider(CallableKeyRing(lambda: KeySet("k1", {"k1": b"k" * 32}))),
-        AuditProvider(AuditKeys(["a secret that is only a test's, and long"])),
-        embedding,
-        RECORDED,
-    )
-
-
-async def _make_tables(databases: Databases, name: str) -> str:
-    url = await databases.bare(name)
-    manager = AsyncDatabaseManager(url)
-    try:
-        await manager.create_all_tables(REGISTRY.metadata)
-        await manager.create_all_tables(records.metadata)
-    finally:
-        await manager.dispose()
-    return url
-
-
-@pytest.fixture(scope="session")
-def matrix_url(test_databases: Databases, worker_id: str) -> str:
-    return run_apart(_make_tables(test_databases, f"matrix_{worker_id}"))
-
-
-@pytest.fixture
-async def scene(matrix_url: str) -> AsyncGenerator[Scene]:
-    embedding = EmbeddingProvider(HashingEmbedder(16))
-    async with (
-        Timber(matrix_url, registry=REGISTRY, providers=providers(embedding)) as timber,
-        connected(matrix_url) as beside,
-    ):
-        rows = timber.repository("Dossier", timber.registry.read_dto("Dossier"))
-        keys = [
-            (await rows.insert({"number": number, "user_id": "u", **OLD})).id for number in (1, 2)
-        ]
-        shelves = timber.repository("Shelf", timber.registry.read_dto("Shelf"))
-        shelf = await shelves.insert({"name": "top"})
-        for work in embedding.background():
-            await work.step()
-        service = timber.service("Dossier")
-        yield Scene(timber, rows, service, beside, keys, shelf.id, embedding, dict(NEW))
-    await clean_tables(matrix_url)
 
 
 def test_the_model_declares_every_feature_that_there_is():
