@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Self, TypedDict
 
@@ -143,8 +144,8 @@ class SettingsKeywords(TypedDict, total=False):
     cache_enabled: bool
     env: str
     embedded_directory: Path | str
-    model_config_dirs: tuple[Path | str, ...] | list[Path | str] | list[Path] | list[str]
-    session_types: tuple[str, ...] | list[str]
+    model_config_dirs: Sequence[Path | str]
+    session_types: Sequence[str]
     session_moves: dict[str, tuple[str, ...]] | None
     search_language: str
     features: tuple[str, ...] | list[str]

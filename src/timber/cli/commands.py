@@ -10,7 +10,9 @@ import typer
 
 from timber.cli import audit, keys, migrate, worker
 from timber.cli.answers import Commands, Json
+from timber.cli.beginning import init
 from timber.cli.check import check
+from timber.cli.dev.command import dev
 from timber.cli.doctor.command import doctor
 from timber.cli.explain.command import explain
 from timber.cli.schema import schema
@@ -30,6 +32,8 @@ app.add_typer(migrate.app, name="migrate")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(worker.app, name="worker")
+app.command()(init)
+app.command()(dev)
 app.command()(schema)
 app.command()(check)
 app.command()(doctor)

@@ -86,6 +86,18 @@ async def timber(
         yield made
 
 
+@pytest.fixture
+def timber_unstarted(
+    request: pytest.FixtureRequest, timber_db: DatabaseForTests, timber_options: dict[str, Any]
+) -> Timber:
+    """The same as ``timber``, for an application that starts and closes it by itself, in an event loop of its own."""
+    from timber import Timber
+    from timber.database.sandbox import SandboxManager
+
+    options = _with_fakes(_plain(timber_options), request)
+    return Timber(timber_db.url, manager=SandboxManager, **options)
+
+
 @asynchronous
 async def timber_committing(
     request: pytest.FixtureRequest, timber_db: DatabaseForTests, timber_options: dict[str, Any]
