@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from timber.models.audit_tables import ACTORS
 from timber.privacy.asking import ask, tell
 from timber.privacy.holdings import Subject
 from timber.privacy.vectors import drop_vectors
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from timber.privacy.journal import Erasure, Journal
     from timber.privacy.means import Means
     from timber.privacy.people import Person
+    from timber.privacy.places import Place
     from timber.privacy.planning import Link, Reference
 
 
@@ -128,6 +130,7 @@ class Batches:
                 repository = self._repositories(holding.name)
                 condition = repository.where[holding.key].in_(keys)
                 number = await repository.delete_where(condition, hard=True)
+                await self._forget_values(holding, keys)
             return holding.name, "deleted", number
 
         return await self._step(work)
@@ -140,9 +143,34 @@ class Batches:
             number = 0
             if keys:
                 number = await anonymise(self._means, holding, self.subject, keys)
+                await self._forget_values(holding, keys)
             return holding.name, "anonymised", number
 
         return await self._step(work)
+
+    async def forget_actor(self) -> int:
+        """Have the audit forget whose the pseudonyms of the person were."""
+        audit = self._means.audit
+        if audit is None or not self._models.audited:
+            return 0
+
+        async def work() -> tuple[str, str, int]:
+            return ACTORS, "emptied", await audit.forget_actor(self.subject.person.text)
+
+        return await self._step(work)
+
+    async def clear(self, place: Place) -> int:
+        """Take out what another place keeps of the person."""
+
+        async def work() -> tuple[str, str, int]:
+            return place.name, "deleted", await place.erase(self.subject.person.text)
+
+        return await self._step(work)
+
+    async def _forget_values(self, holding: Holding, keys: list[Any]) -> None:
+        """Have the audit forget what its digests of these rows were made with: no value can be held against them then."""
+        if self._means.audit is not None and self._means.audits(holding.name):
+            await self._means.audit.forget_values(holding.name, keys)
 
     async def lock(self, holding: Holding) -> list[Any]:
         """The keys of rows that an erasure can deal with now, locked so that nothing new comes to refer to them."""

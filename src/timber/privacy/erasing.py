@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from timber.context import acting_as, current_actor
 from timber.errors import UsageError
+from timber.models.audit_tables import ACTORS
 from timber.privacy.asking import ask
 from timber.privacy.batches import Batches
 from timber.privacy.holdings import Subject
@@ -147,10 +148,9 @@ class _Run:
         for model, column in self._models.mentions():
             cut = partial(batches.cut_mentions, model, column)
             number += await self._repeat(model, cut)
+        number += await self._repeat(ACTORS, batches.forget_actor)
         for place in self._means.places:
-            taken = await place.erase(self._subject.person.text)
-            self._erasure.count(place.name, "deleted", taken)
-            number += taken
+            number += await self._repeat(place.name, partial(batches.clear, place))
         return number
 
     async def _holding(self, holding: Holding) -> int:
@@ -198,6 +198,8 @@ class _Run:
         async def body(_: object) -> None:
             if await self._journal.lock(self._erasure):
                 await self._journal.finish(self._erasure)
+                if self._means.audit is not None and self._models.audited:
+                    await self._means.audit.note_erasure(self._erasure.id)
 
         await self._means.db.run(body, retry_locks=True)
 

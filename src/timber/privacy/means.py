@@ -10,6 +10,7 @@ from timber.repository import Repository
 
 if TYPE_CHECKING:
     from timber.database.manager import AsyncDatabaseManager
+    from timber.features.audit import AuditLog
     from timber.privacy.places import PersonKeys, Place
     from timber.privacy.planning import PersonalModels
 
@@ -23,6 +24,7 @@ class Means:
 
     Attributes:
         keys: where persons' own data keys are, if they have some.
+        audit: what records who did what to rows of audited models, if there are some.
         places: where else something of a person is kept.
     """
 
@@ -30,4 +32,9 @@ class Means:
     models: PersonalModels
     repositories: Repositories
     keys: PersonKeys | None = None
+    audit: AuditLog | None = None
     places: tuple[Place, ...] = ()
+
+    def audits(self, model: str) -> bool:
+        """Whether the rows of a model are audited."""
+        return self.models.config(model).features.audit is not None

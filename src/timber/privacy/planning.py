@@ -146,6 +146,13 @@ class PersonalModels:
             if config.features.encryption is not None and config.features.encryption.per_person
         )
 
+    @cached_property
+    def audited(self) -> tuple[str, ...]:
+        """The models whose rows are audited."""
+        return tuple(
+            name for name, config in self._configs.items() if config.features.audit is not None
+        )
+
     def check_declared(self) -> None:
         """Refuse to go on where it is not known of a model what an erasure is to do.
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from timber.features.audit import AuditProvider
 from timber.features.encryption.provider import EncryptionProvider
 from timber.privacy.erasing import Erasing, ErasureReport, Told
 from timber.privacy.exporting import Exporting, Manifest, write_export
@@ -23,6 +24,7 @@ from timber.repository.ordering import check_limit
 
 if TYPE_CHECKING:
     from timber.database.manager import AsyncDatabaseManager
+    from timber.features.audit import AuditLog
     from timber.features.providers import Features
     from timber.models.registry import ModelRegistry
     from timber.privacy.places import PersonKeys, Place
@@ -37,7 +39,7 @@ class Privacy:
         db: the database manager.
         registry: the models, which say under ``personal_data`` whose their rows are and what becomes of them.
         repositories: gives the repository of a model by its name; some are made where none are given.
-        features: what is provided for the models' features; the keys of persons are among it.
+        features: what is provided for the models' features; the keys of persons and the audit are among it.
         keys: the data keys of persons, instead of those of the features.
         places: where else something of a person is kept.
     """
@@ -60,6 +62,7 @@ class Privacy:
             PersonalModels(registry),
             repositories or self._repository,
             keys if keys is not None else _keys_of(features),
+            _audit_of(db, registry, features),
             tuple(places),
         )
         self._journal = Journal(db)
@@ -166,3 +169,11 @@ def _keys_of(features: Features | None) -> PersonKeys | None:
     if isinstance(provider, EncryptionProvider) and provider.has_persons:
         return provider.persons
     return None
+
+
+def _audit_of(
+    db: AsyncDatabaseManager, registry: ModelRegistry, features: Features | None
+) -> AuditLog | None:
+    """The audit that a Timber has."""
+    provider = features.provider(AuditProvider.name) if features is not None else None
+    return provider.log(db, registry) if isinstance(provider, AuditProvider) else None

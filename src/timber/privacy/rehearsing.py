@@ -32,6 +32,11 @@ async def check_possible(means: Means, subject: Subject) -> None:
             f"Rows of {', '.join(means.models.with_keys)} are encrypted with a key for each person, and it is not said "
             "where these keys are: set person_keys, so that an erasure can destroy them."
         )
+    if means.models.audited and means.audit is None:
+        raise ConfigurationError(
+            f"Rows of {', '.join(means.models.audited)} are audited, and there is no audit to cut the person out of: set "
+            "audit_key."
+        )
     for holding in means.models.order:
         if holding.stays:
             await _rehearse(means, subject, holding)

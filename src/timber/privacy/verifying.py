@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from timber.database.statements import Statement
 from timber.errors import ServiceError, UsageError
+from timber.models.audit_tables import ACTORS
 from timber.models.erasure_tables import ERASURES
 from timber.privacy.asking import ask
 from timber.privacy.holdings import Subject
@@ -30,6 +31,11 @@ _SEE_ALL: Final = Statement("SET LOCAL row_security = off", label="see all rows"
 _UNFINISHED: Final = Statement(
     f"SELECT count(*) FROM {ERASURES} WHERE person = $1",  # noqa: S608  # a fixed name
     label="count erasures",
+)
+
+_PSEUDONYMS: Final = Statement(
+    f"SELECT count(*) FROM {ACTORS} WHERE actor = $1",  # noqa: S608  # a fixed name
+    label="count audit actors",
 )
 
 
@@ -119,9 +125,11 @@ class Verifying:
             questions += self._about(name, person)
         for model, column in self._models.mentions():
             questions.append(self._naming(model, column, person))
-        questions.append((ERASURES, partial(self._unfinished, person)))
+        questions.append((ERASURES, partial(self._rows, _UNFINISHED, person)))
         if self._keys is not None:
             questions.append((_KEY, partial(self._key, self._keys, person)))
+        if self._models.audited:
+            questions.append((ACTORS, partial(self._rows, _PSEUDONYMS, person)))
         questions += [(place.name, partial(place.count, person.text)) for place in self._places]
         return questions
 
@@ -168,10 +176,10 @@ class Verifying:
             rows = await ask(self._db, statement, f"verify {name}")
         return int(rows[0][0])
 
-    async def _unfinished(self, person: Person) -> int:
+    async def _rows(self, statement: Statement, person: Person) -> int:
         async with self._db.unit_of_work(read_only=True):
             await self._db.execute(_SEE_ALL)
-            rows = await self._db.fetch(_UNFINISHED, (person.text,))
+            rows = await self._db.fetch(statement, (person.text,))
         return int(rows[0][0])
 
     async def _key(self, keys: PersonKeys, person: Person) -> int:

@@ -13,16 +13,18 @@ import pydantic
 from timber.database.statements import Statement
 from timber.dto import DTO, CursorPage
 from timber.errors import UsageError, ValidationError
+from timber.features.audit.actors import Actors
 from timber.features.audit.digests import SIZE, Digester, same
+from timber.features.audit.noting import note_erasure
 from timber.features.audit.verifying import read_anchor, verify
 from timber.models.audit_tables import ACTORS, ROWS
+from timber.models.erasure_tables import ERASURES
 from timber.models.values import column_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from timber.database.manager import AsyncDatabaseManager
-    from timber.features.audit.actors import Actors
     from timber.features.audit.keys import AuditKeys
     from timber.features.audit.reports import Anchor, AuditReport
     from timber.models.registry import ModelRegistry
@@ -45,6 +47,10 @@ _HISTORY: Final = {
 }
 _ACTIONS: Final = {
     way: Statement(f"{_ENTRY} WHERE entry.actor = ANY($3::uuid[]) AND {page}", label="find audit")
+    for way, page in _PAGE.items()
+}
+_ERASURES: Final = {
+    way: Statement(f"{_ENTRY} WHERE entry.model = $3 AND {page}", label="erasures of audit")
     for way, page in _PAGE.items()
 }
 _PSEUDONYMS = Statement(
@@ -70,7 +76,7 @@ class AuditEntry(DTO):
     model: str
     row_key: str
     """The row's key, as text."""
-    action: Literal["insert", "update", "delete", "soft_delete", "restore"]
+    action: Literal["insert", "update", "delete", "soft_delete", "restore", "erase"]
     fields: tuple[str, ...]
     """The columns that were written, and relationships whose links were changed."""
     actor: str | None
@@ -141,6 +147,16 @@ class AuditLog:
         """What was done under a pseudonym, whether or not it can still be said whose it was."""
         return await self._page(_ACTIONS, [[pseudonym]], cursor, limit)
 
+    async def erasures(
+        self, *, cursor: str | None = None, limit: int = 100
+    ) -> CursorPage[AuditEntry]:
+        """The erasures of persons, the newest first: when, and by whom, but not whose.
+
+        Raises:
+            ValidationError: the cursor or the limit does not fit.
+        """
+        return await self._page(_ERASURES, [ERASURES], cursor, limit)
+
     def proves(self, entry: AuditEntry, field: str, value: object) -> bool:
         """Whether this is the value that was written to a column then. Of a merge it is what was merged in.
 
@@ -197,6 +213,11 @@ class AuditLog:
         """
         name = self._registry.model_config(model).name
         return await self._db.execute(_UNSALT, [[self._row_key(model, k) for k in keys], name])
+
+    async def note_erasure(self, erasure: UUID) -> None:
+        """Add the entry of an erasure, in the current transaction: nothing in it is personal."""
+        actors = self._actors or Actors()
+        await note_erasure(self._db, self._keys.current, actors, erasure)
 
     # Pages
 
