@@ -6,8 +6,9 @@ import asyncio
 import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
+from importlib import import_module
 from types import ModuleType, TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import pydantic
 from typing_extensions import Unpack
@@ -33,6 +34,9 @@ from timber.services.research import ResearchDTO, ResearchService
 from timber.services.sessions import SessionDTO, SessionService
 from timber.services.tracking import TrackerDTO, TrackingService
 from timber.settings import SettingsKeywords, TimberSettings, make_settings
+
+if TYPE_CHECKING:
+    from timber.cache.coherence.cache import CoherentCache
 
 T = TypeVar("T")
 E = TypeVar("E", bound=pydantic.BaseModel)
@@ -77,11 +81,6 @@ class Timber:
             "has not been started: use `async with Timber(...)` or `await Timber(...).start()`"
         )
         self.settings = make_settings(database_url, settings, keywords)
-        if self.settings.cache_url is not None and self.settings.cache_enabled:
-            raise ConfigurationError(
-                "cache_url is set, but no service reads through a cache in this version: leave it out. "
-                "The caches of timber.cache can be used directly."
-            )
         if registry is not None and self.settings.model_config_dirs:
             raise ConfigurationError(
                 "Give either registry or model_config_dirs, which the registry reads."
@@ -118,6 +117,7 @@ class Timber:
         for model in registry.list_models():
             features.check(registry.model_config(model))
         embedded = await _start_embedded(settings)
+        cache: CoherentCache | None = None
         try:
             db = self._manager(
                 embedded.url if embedded is not None else settings.database_url,
@@ -127,14 +127,17 @@ class Timber:
             )
             try:
                 await _connect(db, settings.connect_timeout)
-                parts = _Parts(db, registry, settings, features, embedded)
                 if embedded is not None:
                     await db.create_all_tables()
+                cache = await _open_cache(settings, db, registry)
+                parts = _Parts(db, registry, settings, features, embedded=embedded, cache=cache)
                 await features.start(db, registry)
                 if settings.background_work:
                     parts.start_background()
             except BaseException:
                 await features.close()
+                if cache is not None:
+                    await cache.close()
                 await db.close()
                 raise
         except BaseException:
@@ -158,11 +161,15 @@ class Timber:
         if parts.background is not None:
             await parts.background.close()
         try:
+            if parts.cache is not None:
+                await parts.cache.settle()
             await parts.db.close(drain)
         except UsageError:
             parts.closing = False
             raise
         await parts.features.close()
+        if parts.cache is not None:
+            await parts.cache.close()
         self._state = "is closed"
         self._parts = None
         self._services.clear()
@@ -204,6 +211,20 @@ class Timber:
     def db(self) -> AsyncDatabaseManager:
         """The database manager."""
         return self._running.db
+
+    @property
+    def cache(self) -> CoherentCache:
+        """The cache.
+
+        Raises:
+            UsageError: there is none: no ``cache_url`` is set.
+        """
+        cache = self._running.cache
+        if cache is None:
+            raise UsageError(
+                "This Timber has no cache: set cache_url to that of a Redis, or to `memory` or `embedded`."
+            )
+        return cache
 
     @property
     def registry(self) -> ModelRegistry:
@@ -269,11 +290,19 @@ class Timber:
             return self._services[name]
         made: Service[Any]
         if not isinstance(name, str):
-            made = name.of_settings(parts.db, parts.registry, self.settings, parts.features)
+            made = name.of_settings(
+                parts.db, parts.registry, self.settings, parts.features, parts.cache
+            )
         elif (known := parts.built_in.get(parts.registry.get_model(name))) is not None:
             made = known
         else:
-            made = Service(parts.db, registry=parts.registry, model=name, features=parts.features)
+            made = Service(
+                parts.db,
+                registry=parts.registry,
+                model=name,
+                features=parts.features,
+                cache=parts.cache,
+            )
         self._services[name] = made
         return made
 
@@ -300,7 +329,7 @@ class Timber:
         repository = self._repositories.get((model, dto))
         if repository is None:
             rows = parts.registry.get_model(model) if isinstance(model, str) else model
-            repository = Repository(parts.db, rows, dto, features=parts.features)
+            repository = Repository(parts.db, rows, dto, features=parts.features, cache=parts.cache)
             self._repositories[model, dto] = repository
         return repository
 
@@ -392,16 +421,19 @@ class _Parts:
         registry: ModelRegistry,
         settings: TimberSettings,
         features: Features,
+        *,
         embedded: EmbeddedPostgres | None,
+        cache: CoherentCache | None,
     ) -> None:
         self.db = db
+        self.cache = cache
         self.registry = registry
         self.features = features
         self.guard = FeatureGuard(db, registry)
         self.embedded = embedded
         self.closing = False
         self.background: Background | None = None
-        made = db, registry, settings, features
+        made = db, registry, settings, features, cache
         self.sessions = SessionService.of_settings(*made)
         self.research = ResearchService.of_settings(*made)
         self.notifications = NotificationService.of_settings(*made)
@@ -436,6 +468,17 @@ async def _start_embedded(settings: TimberSettings) -> EmbeddedPostgres | None:
             "set database_url to a server's."
         )
     return await EmbeddedPostgres.start(settings.embedded_directory / "postgres")
+
+
+async def _open_cache(
+    settings: TimberSettings, db: AsyncDatabaseManager, registry: ModelRegistry
+) -> CoherentCache | None:
+    if settings.cache_url is None or not settings.cache_enabled:
+        return None
+    # Whoever has no cache imports none.
+    opening = import_module("timber.cache.opening")
+    opened: CoherentCache | None = await opening.open_cache(settings, db, registry)
+    return opened
 
 
 async def _connect(db: AsyncDatabaseManager, seconds: float) -> None:

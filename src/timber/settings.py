@@ -25,8 +25,17 @@ class TimberSettings(BaseSettings):
     database_url: str | None = Field(default=None, repr=False)
     """``postgresql://user:password@host:port/name``, or ``embedded``."""
     cache_url: str | None = Field(default=None, repr=False)
-    """``redis://host:port/0``."""
+    """``redis://host:port/0``; ``embedded`` for a Valkey from a wheel; ``memory`` for the memory of this process alone."""
     cache_enabled: bool = True
+    """Whether ``cache_url`` counts."""
+    cache_prefix: str | None = Field(default=None, min_length=1)
+    """What every key in Redis begins with; else a digest of the database. All who write to a database have the same."""
+    cache_entries: int = Field(default=10_000, ge=1)
+    """How many entries the memory of this process holds at most."""
+    cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    """And how many bytes."""
+    cache_sole_writer: bool = False
+    """Without Redis: no other process writes to the database, so that copies may live for longer than 5 seconds."""
     env: str = "development"
     """``production`` refuses what is only for development, such as the embedded server."""
     embedded_directory: Path = Path(".timber")
@@ -142,6 +151,10 @@ class SettingsKeywords(TypedDict, total=False):
 
     cache_url: str | None
     cache_enabled: bool
+    cache_prefix: str | None
+    cache_entries: int
+    cache_bytes: int
+    cache_sole_writer: bool
     env: str
     embedded_directory: Path | str
     model_config_dirs: Sequence[Path | str]

@@ -19,13 +19,13 @@ from timber.cache.coherence.owing import (
     TABLE,
     StoredOwedRows,
     new_owed_id,
-    owed_table,
     owing_sql,
     row_name_sql,
 )
 from timber.cache.keys import TagTemplate
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.statements import Statement
+from timber.models.owed_table import owed_table
 
 KINDS = {"id": "Integer", "user_id": "String", "n": "Integer", "made_at": "DateTime"}
 TAG = TagTemplate("user_rows:{user_id}:it's", KINDS)

@@ -24,7 +24,7 @@ from sqlalchemy.schema import CreateTable
 from tests.cache.servers import Tormented
 from tests.cache.torture.board import KEYS, PROCESSES, Board
 from tests.cache.torture.gates import Gate
-from timber.cache.coherence.owing import owed_table, storage_sql
+from timber.models.owed_table import owed_table
 
 ROOT = Path(__file__).parents[2]
 CALM_AFTER = 4.0
@@ -99,7 +99,6 @@ async def counters_url(bare_database_url: str) -> str:
     try:
         table = owed_table(sa.MetaData())
         await connection.execute(str(CreateTable(table).compile(dialect=dialect.dialect())))
-        await connection.execute(storage_sql())
         await connection.execute("CREATE TABLE counter (id int PRIMARY KEY, n bigint NOT NULL)")
         await connection.execute(
             f"INSERT INTO counter SELECT g, 0 FROM generate_series(0, {KEYS - 1}) g"

@@ -7,30 +7,34 @@ from collections.abc import AsyncGenerator
 import pytest
 from redis.asyncio import Redis
 from sqlalchemy import update
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from timber.cache.binding import Binding, CachedModel
+from timber.cache.binding import Binding
 from timber.cache.codec import JsonCodec
 from timber.cache.coherence.cache import CoherentCache
 from timber.cache.coherence.connecting import coherent_cache
-from timber.cache.coherence.owing import TABLE, owed_table
-from timber.cache.keys import TagTemplate
+from timber.cache.coherence.owing import TABLE
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.statements import Statement
+from timber.models import ModelConfig, ModelRegistry
 
-
-class Base(DeclarativeBase):
-    pass
-
-
-class Note(Base):
-    __tablename__ = "note"
-    id: Mapped[int] = mapped_column(primary_key=True)
-    user_id: Mapped[str]
-    n: Mapped[int]
-
-
-TAG = TagTemplate("user_notes:{user_id}", {"user_id": "Text"})
+REGISTRY = ModelRegistry(
+    models=[
+        ModelConfig.model_validate(
+            {
+                "name": "Note",
+                "table": "note",
+                "columns": [
+                    {"name": "id", "type": "Integer", "primary_key": True},
+                    {"name": "user_id", "type": "Text"},
+                    {"name": "n", "type": "Integer"},
+                ],
+                "features": {"cache": {"tags": ["user_notes:{user_id}"]}},
+            }
+        )
+    ],
+    built_in=False,
+)
+Note = REGISTRY.get_model("Note")
 
 
 class House:
@@ -71,9 +75,8 @@ async def house(
     db = AsyncDatabaseManager(bare_database_url)
     cache = coherent_cache(cache_url, db, prefix=prefix)
     try:
-        owed_table(Base.metadata)
-        await db.create_all_tables(Base)
-        binding = Binding(cache, db, {Note: CachedModel("Note", "id", [TAG])})
+        await db.create_all_tables(REGISTRY.metadata)
+        binding = Binding(cache, db, REGISTRY)
         await cache.start()
         async with db.unit_of_work() as unit:
             unit.session.add(Note(id=1, user_id="ann", n=1))

@@ -103,7 +103,7 @@ async def test_moments_do_not_see_what_the_owner_does(
     its_db: AsyncDatabaseManager, engine: AsyncEngine
 ):
     seen: list[object] = []
-    its_db.moments.before_execute.append(seen.append)
+    its_db.moments.before_execute.append(lambda _, clause: seen.append(clause))
     async with engine.connect() as connection:
         await connection.execute(text("SELECT 1"))
     assert not seen

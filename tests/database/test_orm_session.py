@@ -277,7 +277,7 @@ async def test_moments_see_every_session_and_every_statement_of_it(db: AsyncData
     made: list[Any] = []
     executed: list[str] = []
     db.moments.session_made.append(made.append)
-    db.moments.before_execute.append(lambda clause: executed.append(clause.__visit_name__))
+    db.moments.before_execute.append(lambda _, clause: executed.append(clause.__visit_name__))
     async with db.unit_of_work() as uow:
         session = uow.session
         await session.execute(insert_into(Entry), [{"note": "bulk"}, {"note": "insert"}])

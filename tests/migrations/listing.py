@@ -11,7 +11,8 @@ _LISTINGS = (
          FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_attrdef d ON (adrelid, adnum) = (attrelid, attnum)
         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND attnum > 0 AND NOT attisdropped
         ORDER BY c.relname, a.attnum""",
-    """SELECT format('table %s comment %s', oid::regclass, obj_description(oid, 'pg_class')) FROM pg_class
+    """SELECT format('table %s comment %s with %s %s', oid::regclass, obj_description(oid, 'pg_class'), reloptions,
+              (SELECT reloptions FROM pg_class t WHERE t.oid = c.reltoastrelid)) FROM pg_class c
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S', 'v') ORDER BY relname""",
     """SELECT format('constraint %s on %s %s', conname, conrelid::regclass, pg_get_constraintdef(oid)) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace ORDER BY conname, conrelid::regclass::text""",

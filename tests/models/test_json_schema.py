@@ -42,4 +42,5 @@ def test_short_forms_are_allowed() -> None:
     index = definition("IndexConfig")["properties"]["columns"]
     assert {"type": "string"} in index["items"]["anyOf"]
     features = definition("FeaturesConfig")["properties"]
-    assert {"const": True, "type": "boolean"} in features["cache"]["anyOf"]
+    assert {"const": True, "type": "boolean"} in features["audit"]["anyOf"]
+    assert {"type": "boolean"} in features["cache"]["anyOf"]

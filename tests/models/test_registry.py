@@ -59,7 +59,7 @@ def test_an_extension_adds_columns_in_its_own_registry_only(tmp_path: Path) -> N
             indexes:
               - columns: [tenant, created_at desc]
             features:
-              cache: true
+              cache: {ttl: 60}
         """,
     )
     plain = ModelRegistry()
@@ -68,11 +68,21 @@ def test_an_extension_adds_columns_in_its_own_registry_only(tmp_path: Path) -> N
     assert "tenant" in extended.create_dto("Session").model_fields
     assert extended.get_model("MySession") is extended.get_model("Session")
     assert extended.model_config("MySession").name == "Session"
-    assert extended.model_config("Session").features.cache is not None
-    assert plain.model_config("Session").features.cache is None
+    tuned, built_in = (r.model_config("Session").features.cache for r in (extended, plain))
+    assert tuned is not None
+    assert built_in is not None
+    assert (tuned.ttl, built_in.ttl) == (60, 3600)
+    assert tuned.tags == built_in.tags
     assert extended.fingerprint("Session") != plain.fingerprint("Session")
     assert extended.fingerprint("Tracker") == plain.fingerprint("Tracker")
     assert len(extended.table("Session").indexes) == len(plain.table("Session").indexes) + 1
+
+
+def test_an_extension_switches_the_cache_of_a_model_off(tmp_path: Path) -> None:
+    registry = registry_of(
+        tmp_path, "models: [{extends: Session, features: {cache: false, audit: true}}]"
+    )
+    assert registry.model_config("Session").features.declared == ("audit",)
 
 
 def test_several_files_can_extend_one_model(tmp_path: Path) -> None:

@@ -106,9 +106,8 @@ class RowsCodec(_Sealed["tuple[Frozen, ...]"]):
         self._freezers = [(name, v.freeze) for name, v in zip(self.names, values, strict=True)]
         self._packers = _where(v.pack for v in values)
         self._unpackers = _where(v.unpack for v in values)
-        self._thawers = [
-            (name, thaw) for name, v in zip(self.names, values, strict=True) if (thaw := v.thaw)
-        ]
+        self.thawers = tuple(_where(v.thaw for v in values))
+        """What makes a value of the reader's own, and where."""
 
     def freeze_row(self, row: Mapping[str, Any]) -> Frozen:
         """One row that cannot be changed."""
@@ -119,14 +118,13 @@ class RowsCodec(_Sealed["tuple[Frozen, ...]"]):
             ]
         )
 
+    def values_of(self, frozen: Frozen) -> list[Any]:
+        """The values of one row, of the reader's own."""
+        return _applied(frozen, self.thawers)
+
     def thaw_row(self, frozen: Frozen) -> dict[str, Any]:
         """One row as a dictionary of the reader's own."""
-        row = dict(zip(self.names, frozen, strict=False))  # as long as each other, by construction
-        for name, thaw in self._thawers:
-            value = row[name]
-            if value is not None:
-                row[name] = thaw(value)
-        return row
+        return dict(zip(self.names, self.values_of(frozen), strict=True))
 
     def freeze(self, value: Iterable[Mapping[str, Any]]) -> tuple[Frozen, ...]:
         """The rows of a load."""
@@ -165,6 +163,7 @@ class RowCodec(_Sealed["Frozen | None"]):
         super().__init__(fingerprint)
         self._rows = RowsCodec(columns, fingerprint)
         self.names = self._rows.names
+        self.thawers = self._rows.thawers
 
     def freeze(self, value: Mapping[str, Any] | None) -> Frozen | None:
         """The row of a load; None where there was none."""
@@ -228,7 +227,7 @@ def _where(steps: Iterable[Callable[[Any], Any] | None]) -> list[tuple[int, Call
     return [(index, step) for index, step in enumerate(steps) if step is not None]
 
 
-def _applied(values: Sequence[Any], steps: list[tuple[int, Callable[[Any], Any]]]) -> list[Any]:
+def _applied(values: Sequence[Any], steps: Iterable[tuple[int, Callable[[Any], Any]]]) -> list[Any]:
     result = list(values)
     for index, step in steps:
         if result[index] is not None:

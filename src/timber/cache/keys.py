@@ -35,6 +35,11 @@ def question_name(model: str, fingerprint: str, question: object) -> str:
     return f"{model}?{digest}"
 
 
+def skeleton(tag: str) -> str:
+    """A tag's template without what is in its braces: whoever fills them in, it is the same tag."""
+    return _FIELD.sub("{}", tag)
+
+
 def versioned(name: str, version: object) -> str:
     """The name of one version of something: what is stored under it never changes, it is only no longer asked for."""
     return f"{name}@{version}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -133,6 +134,23 @@ class Core:
             finally:
                 self.connections.release(link)
 
+    def called_now(
+        self, hooks: Iterable[Callable[[Any], Any]], unit: object
+    ) -> list[Callable[[], Awaitable[object]]]:
+        """Call hooks with a unit of work; what is left to be awaited, as callbacks. Most have nothing to do, and a unit
+        needs no task for them. An error in one is logged.
+        """
+        waiting: list[Callable[[], Awaitable[object]]] = []
+        for hook in hooks:
+            try:
+                found = hook(unit)
+            except Exception:
+                logger.exception("A hook at the end of a unit of work failed.")
+            else:
+                if found is not None and inspect.isawaitable(found):
+                    waiting.append(partial(_given, found))
+        return waiting
+
     async def run_callbacks(self, callbacks: Iterable[Callable[[], Any]]) -> None:
         """Await callbacks in order, to the end even if this task is cancelled; an error in one is logged.
 
@@ -173,6 +191,10 @@ async def _run_each(callbacks: Iterable[Callable[[], Any]]) -> None:
         except Exception:
             # The transaction has ended: an error here can neither undo nor hide that.
             logger.exception("A callback after the end of a unit of work failed.")
+
+
+def _given(found: Awaitable[object]) -> Awaitable[object]:
+    return found
 
 
 def _nothing() -> None:

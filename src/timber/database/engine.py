@@ -82,9 +82,9 @@ def listen(  # noqa: C901  # one small function for each event
         failed: BaseException = transaction.failed(error) if transaction else core.failed(error)
         return failed
 
-    def before_execute(_connection: Any, clause: Any, *_rest: Any) -> None:
+    def before_execute(connection: Any, clause: Any, *_rest: Any) -> None:
         for callback in moments.before_execute:
-            callback(clause)
+            callback(connection, clause)
 
     def begins(
         connection: Any, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: object

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sqlalchemy import Connection
     from sqlalchemy.ext.asyncio import AsyncSession
 
     from timber.database.levels import Change
@@ -22,6 +23,8 @@ class EndingUnit(Protocol):
     @property
     def writes(self) -> int: ...
     @property
+    def is_part(self) -> bool: ...
+    @property
     def changes(self) -> tuple[Change, ...]: ...
 
 
@@ -30,11 +33,12 @@ class Moments:
     """Where other layers hook in; each list is called in order.
 
     ``session_made`` and ``before_execute`` see what the ORM does, ``before_commit`` and the others each outermost unit of
-    work. A callback of ``before_commit`` that raises rolls back; the later ones run when the outcome is settled.
+    work. A callback of ``before_commit`` that raises rolls back; the later ones run when the outcome is settled: they are
+    called at once, and what they give is awaited, if it is anything.
     """
 
     session_made: list[Callable[[AsyncSession], object]] = field(default_factory=list)
-    before_execute: list[Callable[[Any], object]] = field(default_factory=list)
+    before_execute: list[Callable[[Connection, Any], object]] = field(default_factory=list)
     before_commit: list[Callable[[EndingUnit], Any]] = field(default_factory=list)
     after_commit: list[Callable[[EndingUnit], Any]] = field(default_factory=list)
     after_rollback: list[Callable[[EndingUnit], Any]] = field(default_factory=list)

@@ -106,6 +106,11 @@ class UnitOfWork:
         return self._transaction.writes if self._transaction is not None else 0
 
     @property
+    def is_part(self) -> bool:
+        """Whether it is a savepoint of somebody else's transaction, about which a later COMMIT decides."""
+        return self._transaction is not None and self._transaction.levels[0].name is not None
+
+    @property
     def changes(self) -> tuple[Change, ...]:
         """What :meth:`invalidate` was told and no savepoint has undone."""
         levels = self._transaction.levels if self._transaction is not None else []
@@ -287,7 +292,7 @@ class UnitOfWork:
         if error is not None:
             note_outcome(error, outcome)
         hooks = moments.after_rollback if outcome == "rolled_back" else moments.after_commit
-        callbacks: list[Any] = [lambda hook=hook: hook(self) for hook in hooks]
+        callbacks: list[Any] = self._core.called_now(hooks, self)
         for level in transaction.levels:
             if outcome == "committed":
                 callbacks += level.on_commit

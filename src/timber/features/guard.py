@@ -46,7 +46,7 @@ class FeatureGuard:
             if config is not None and (row not in session.dirty or session.is_modified(row)):
                 raise _refusal(config, "writes through an ORM session")
 
-    def _check(self, clause: Any) -> None:
+    def _check(self, _connection: object, clause: Any) -> None:
         if not isinstance(clause, sa.ClauseElement):
             return
         for element in _parts(clause):

@@ -199,7 +199,10 @@ def _add(
         for position, item in enumerate(getattr(config, part)):
             model.places[part, len(items)] = Place(declared, (part, position))
             items.append(item)
+    tuned = _tune_cache(model, declared)
     for feature in config.features.declared:
+        if feature == tuned:
+            continue
         custom = feature in config.features.custom
         place = Place(declared, ("features", *(["custom"] if custom else []), feature))
         if feature in model.features.declared:
@@ -213,6 +216,21 @@ def _add(
             model.places["features", feature] = place
             wanted = getattr(config.features, feature)
             model.features = model.features.model_copy(update={feature: wanted})
+
+
+def _tune_cache(model: Assembled, declared: Declared) -> str | None:
+    """An extension may say how a model that is cached is to be cached; what it leaves out stays."""
+    wanted, given = declared.config.features.cache, model.features.cache
+    place = model.places.get(("features", "cache"))
+    said = "cache" in declared.config.features.model_fields_set
+    if not said or given is None or place is None or place.declared is not model.declared:
+        return None
+    if wanted is not None:
+        said_of_it = {name: getattr(wanted, name) for name in wanted.model_fields_set}
+        wanted = given.model_copy(update=said_of_it)
+    model.features = model.features.model_copy(update={"cache": wanted})
+    model.places["features", "cache"] = Place(declared, ("features", "cache"))
+    return "cache"
 
 
 def _add_mixins(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from timber.models.config import ModelConfig
 
 _TEXTUAL = TEXT_KINDS | JSON_KINDS | {"Enum"}
+_TAG_COLUMN = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
 _RULE_COLUMNS = ("field", *CROSS_FIELD)
 
 
@@ -37,6 +38,7 @@ class _FeatureChecks:
         self._encryption()
         self._validation()
         self._names()
+        self._cache()
         self._feed()
         return self._errors
 
@@ -100,11 +102,26 @@ class _FeatureChecks:
             self._all_known("audit", "columns", features.audit.columns or ())
             self._all_known("audit", "exclude", features.audit.exclude)
             self._audited_key()
-        if features.cache is not None:
-            self._all_known("cache", "lists", features.cache.lists)
-            for position, tag in enumerate(features.cache.tags):
-                for name in re.findall(r"\{([^{}]*)\}", tag):
-                    self._known("cache", name, "tags", position)
+
+    def _cache(self) -> None:
+        cache = self._config.features.cache
+        if cache is None:
+            return
+        for position, name in enumerate(cache.lists):
+            self._can_be_in_a_tag(name, "lists", position)
+        for position, tag in enumerate(cache.tags):
+            if "{" in _TAG_COLUMN.sub("", tag) or "}" in _TAG_COLUMN.sub("", tag):
+                message = f"{tag!r}: write a column in braces, like user_sessions:{{user_id}}"
+                self._wrong("cache", message, "tags", position)
+            for name in _TAG_COLUMN.findall(tag):
+                self._can_be_in_a_tag(name, "tags", position)
+
+    def _can_be_in_a_tag(self, name: str, *below: str | int) -> None:
+        if self._known("cache", name, *below):
+            kind = self._config.column(name).type
+            if kind.kind not in FEED_KINDS:
+                message = f"{name} is {kind}: lists are cached by text, an integer or a UUID"
+                self._wrong("cache", message, *below)
 
     def _audited_key(self) -> None:
         personal = self._config.features.personal_data

@@ -159,6 +159,10 @@ def _switched_on(value: object) -> object:
     return {} if value is True else value
 
 
+def _switched(value: object) -> object:
+    return None if value is False else _switched_on(value)
+
+
 class FeaturesConfig(Declaration):
     """The features of a model; `true` switches on one that needs no more."""
 
@@ -177,9 +181,9 @@ class FeaturesConfig(Declaration):
     """Vectors for semantic search."""
     cache: Annotated[
         CacheConfig | None,
-        BeforeValidator(_switched_on, json_schema_input_type=Literal[True] | CacheConfig | None),
+        BeforeValidator(_switched, json_schema_input_type=bool | CacheConfig | None),
     ] = None
-    """Cached reads."""
+    """Cached reads; `false` in an extension switches those of the model off."""
     personal_data: Annotated[
         PersonalDataConfig | None,
         BeforeValidator(

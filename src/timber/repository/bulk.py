@@ -18,6 +18,7 @@ from timber.repository.proving import Proving
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from timber.cache.debt import Debt
     from timber.database.statements import Statement
     from timber.repository.rows import Row
 
@@ -37,12 +38,14 @@ class Bulk(Proving[D]):
             ValidationError: naming each position and field that does not fit, as ``3.title``; nothing has been sent.
             ConflictError: a constraint of the table refused a row.
         """
-        rows = self._rows.new_many(items)
+        rows, are_new = self._rows.new_many(items)
         key = self.source.key
         write = await self._prepared_inserts(rows)
+        debt = self._debt(write, names_rows=not are_new)
         if rows and not self._can_be_copied(rows):
-            records = await self._insert_returning(rows, (key,), write)
+            records = await self._insert_returning(rows, (key,), write, debt)
             return [record[key] for record in records]
+        told = debt.told_by(rows) if debt is not None else []
         keys = [row[key] for row in rows]
         groups = self._by_columns(rows)
         try:
@@ -50,13 +53,14 @@ class Bulk(Proving[D]):
         except ValidationError as error:
             raise self._rows.name_json_problems(rows, error) from None
         table = self.source.table.name
-        if len(parts) == 1 and not self._has_beside:
+        if len(parts) == 1 and not self._has_beside and not told:
             await self.db.copy(table, *parts[0], check=self._proof_of_inserts(rows))
         elif parts:
-            async with self.db.join_or_begin():
+            async with self.db.join_or_begin() as unit:
                 for names, records in parts:
                     await self.db.copy(table, names, records)
                 await self._send_beside(write, keys)
+                self._tell(unit, told)
         return keys
 
     async def insert_many_returning(self, items: Iterable[object]) -> list[D]:
@@ -66,9 +70,10 @@ class Bulk(Proving[D]):
             ValidationError: naming each position and field that does not fit, as ``3.title``; nothing has been sent.
             ConflictError: a constraint of the table refused a row.
         """
-        rows = self._rows.new_many(items)
+        rows, are_new = self._rows.new_many(items)
         write = await self._prepared_inserts(rows)
-        records = await self._insert_returning(rows, self._plan(self.dto).columns, write)
+        debt = self._debt(write, names_rows=not are_new)
+        records = await self._insert_returning(rows, self._plan(self.dto).columns, write, debt)
         return await self._load(self.dto, records)
 
     async def _prepared_inserts(self, rows: list[Row]) -> Write:
@@ -101,11 +106,13 @@ class Bulk(Proving[D]):
     # INSERT ... RETURNING
 
     async def _insert_returning(
-        self, rows: list[Row], wanted: tuple[str, ...], write: Write
+        self, rows: list[Row], wanted: tuple[str, ...], write: Write, debt: Debt | None
     ) -> list[Any]:
         """The stored rows, in the order of the given ones."""
         if not rows:
             return []
+        if debt is not None:
+            wanted = tuple(dict.fromkeys((*wanted, *debt.needs)))
         parts = [
             (names, group[start : start + size])
             for names, group in self._by_columns(rows)
@@ -116,7 +123,7 @@ class Bulk(Proving[D]):
             bound = [self._bound(names, part, wanted) for names, part in parts]
         except ValidationError as error:
             raise self._rows.name_json_problems(rows, error) from None
-        if len(parts) == 1 and not self._has_beside:
+        if len(parts) == 1 and not self._has_beside and debt is None:
             statement, args = bound[0]
             check = None
             if all(self.source.key in row for row in rows):
@@ -124,7 +131,7 @@ class Bulk(Proving[D]):
             return self._in_order(rows, await self.db.write(statement, args, check=check))
         stored: list[Any] = []
         given: list[Row] = []
-        async with self.db.join_or_begin():
+        async with self.db.join_or_begin() as unit:
             for (_, part), (statement, args) in zip(parts, bound, strict=True):
                 stored += self._in_order(part, await self.db.write(statement, args))
                 given += part
@@ -135,6 +142,8 @@ class Bulk(Proving[D]):
             # By now the keys that PostgreSQL has made are known, too.
             write.keys = [record[self.source.key] for record in found]
             await self._send_beside(write, write.keys)
+            if debt is not None:
+                self._tell(unit, debt.told_by(stored))
         return found
 
     def _in_order(self, rows: Sequence[Row], records: Sequence[Any]) -> list[Any]:

@@ -42,10 +42,10 @@ class Changing(ChangingEach[D]):
             raise ValidationError.of("changes", "are empty")
         prepared = self._some(filters, equals, owner, include_deleted=include_deleted)
         write = Write("update", [row], None)
+        needed = self._needed(row)
+        if needed or not self.source.transformed.isdisjoint(row):
+            return await self._update_each(prepared, row, sorted(needed))
         if self._features is not None:
-            needed = self._features.needs_current(row, ())
-            if needed or not self.source.transformed.isdisjoint(row):
-                return await self._update_each(prepared, row, sorted(needed))
             await self._features.before_update(write)
         self._rows.touch(row)
         names = tuple(row)

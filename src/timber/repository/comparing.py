@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
@@ -96,6 +96,9 @@ class Comparison(Condition):
             column = source.table.c[kind.removeprefix(_FORM)]
             return _build(column, _FINDING[self.operator], "", names)
         return _build(source.table.c[self.field], self.operator, kind, names)
+
+    def fields(self) -> Iterator[str]:
+        yield self.field
 
 
 def _ignore(value: object) -> None:

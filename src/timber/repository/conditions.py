@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
@@ -57,6 +57,10 @@ class Condition:
         """The condition in SQL, with parameters in the order of :meth:`collect`."""
         raise NotImplementedError
 
+    def fields(self) -> Iterator[str]:
+        """The columns that it looks at, as far as its shape tells."""
+        raise NotImplementedError
+
 
 Word = Literal["and", "or"]
 
@@ -76,6 +80,10 @@ class Junction(Condition):
     def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
         join = sa.and_ if self.word == "and" else sa.or_
         return join(*(part.build(source, names) for part in self.parts))
+
+    def fields(self) -> Iterator[str]:
+        for part in self.parts:
+            yield from part.fields()
 
 
 def _parts(condition: object, word: Word) -> tuple[Condition, ...]:
@@ -102,3 +110,6 @@ class Negation(Condition):
 
     def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:
         return sa.not_(self.part.build(source, names))
+
+    def fields(self) -> Iterator[str]:
+        yield from self.part.fields()

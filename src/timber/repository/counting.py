@@ -1,7 +1,5 @@
 """The verbs of a repository that give numbers instead of rows."""
 
-# ruff: noqa: ARG002  # nothing is cached here, so that every read is a fresh one
-
 from __future__ import annotations
 
 from typing import Any, TypeVar
@@ -10,15 +8,17 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from timber.errors import ValidationError
+from timber.models.column_types import ColumnType
 from timber.repository.filters import Filters
-from timber.repository.querying import Querying
+from timber.repository.remembering import Remembering
 
 D = TypeVar("D", bound=BaseModel)
 
 _UNCOUNTED = frozenset({"JSON", "JSONB", "Array", "Vector"})
+NUMBER = ("n", ColumnType("BigInteger"))
 
 
-class Counting(Querying[D]):
+class Counting(Remembering[D]):
     """Counts rows of one model."""
 
     async def count(
@@ -30,7 +30,8 @@ class Counting(Querying[D]):
         **equals: object,
     ) -> int:
         """How many rows meet every filter."""
-        return await self._count(self._filters(filters, equals, owner, include_deleted))
+        prepared = self._filters(filters, equals, owner, include_deleted)
+        return await self._count(prepared, fresh=fresh)
 
     async def count_by(
         self,
@@ -62,7 +63,13 @@ class Counting(Querying[D]):
             )
 
         statement = self._filtered(prepared, column, build, "count_by")
-        rows = await self.db.fetch(statement, statement.bind(prepared.values))
+        rows = await self._read_pairs(
+            prepared,
+            self._tags(prepared, (column,), fresh=fresh),
+            (("value", counted.type), NUMBER),
+            ("count_by", column),
+            lambda: self.db.fetch(statement, statement.bind(prepared.values)),
+        )
         return {row["value"]: row["n"] for row in rows}
 
     async def exists(
@@ -81,15 +88,25 @@ class Counting(Querying[D]):
             return sa.select(sa.exists(found.where(*prepared.build())).label("found"))
 
         statement = self._filtered(prepared, None, build, "exists")
-        rows = await self.db.fetch(statement, statement.bind(prepared.values))
-        return bool(rows[0]["found"])
 
-    async def _count(self, filters: Filters) -> int:
+        async def fetch() -> bool:
+            rows = await self.db.fetch(statement, statement.bind(prepared.values))
+            return bool(rows[0]["found"])
+
+        tags = self._tags(prepared, (), fresh=fresh)
+        return await self._read_number(prepared, tags, ("exists",), fetch)
+
+    async def _count(self, filters: Filters, *, fresh: bool) -> int:
         def build() -> Any:
             counted = sa.select(sa.func.count().label("n")).select_from(self.source.table)
             return counted.where(*filters.build())
 
         statement = self._filtered(filters, None, build, "count")
-        rows = await self.db.fetch(statement, statement.bind(filters.values))
-        count: int = rows[0]["n"]
-        return count
+
+        async def fetch() -> int:
+            rows = await self.db.fetch(statement, statement.bind(filters.values))
+            count: int = rows[0]["n"]
+            return count
+
+        tags = self._tags(filters, (), fresh=fresh)
+        return await self._read_number(filters, tags, ("count",), fetch)

@@ -31,10 +31,10 @@ class ChangingEach(Sending[D]):
         """Change rows that meet filters, each as features shape its changes; the number of rows changed.
 
         Args:
-            needed: the columns of the rows as they are that features ask for.
+            needed: the columns of the rows as they are that have to be known.
         """
-        assert self._features is not None
-        names = tuple(dict.fromkeys((self.source.key, *needed, *sorted(self._features.support))))
+        support = sorted(self._features.support) if self._features is not None else ()
+        names = tuple(dict.fromkeys((self.source.key, *needed, *support)))
         last: Any = None
         changed = 0
         async with self.db.join_or_begin():
@@ -66,8 +66,8 @@ class ChangingEach(Sending[D]):
         write = Write(
             "update", [dict(changes) for _ in current], keys, current=current, single=False
         )
-        assert self._features is not None
-        await self._features.before_update(write)
+        if self._features is not None:
+            await self._features.before_update(write)
         for row in write.rows:
             self._rows.touch(row)
         first = write.rows[0]

@@ -46,6 +46,9 @@ class Expression(Condition):
         binder.fixed = False
         return None
 
+    def fields(self) -> Iterator[str]:
+        yield from ()
+
     def build(self, source: Source, names: Callable[[], str]) -> ColumnElement[Any]:  # noqa: ARG002  # it has its own
         if not any(_is_named(element) for element in sa.sql.visitors.iterate(self.expression)):
             return self.expression

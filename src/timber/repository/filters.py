@@ -10,7 +10,7 @@ from timber.repository.conditions import Binder
 from timber.repository.expressions import as_condition
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Container, Hashable, Mapping, Sequence
 
     from sqlalchemy.sql.elements import ColumnElement
 
@@ -58,6 +58,21 @@ class Filters:
         self.values = binder.values
         self.fixed = binder.fixed
         """Whether the shape tells all; a caller's own SQL expression is compiled anew each time."""
+
+    def fields(self) -> frozenset[str]:
+        """The columns that the conditions look at; those of a caller's own SQL expression are not known."""
+        return frozenset(name for condition in self._conditions for name in condition.fields())
+
+    def equal_to(self, columns: Container[str]) -> dict[str, Any]:
+        """Those of these columns that every row that is met has one value in, and that value."""
+        return {
+            condition.field: self._source.check(condition.field, condition.value)
+            for condition in self._conditions
+            if isinstance(condition, Comparison)
+            and condition.operator == "eq"
+            and not condition.path
+            and condition.field in columns
+        }
 
     def build(self) -> list[ColumnElement[Any]]:
         """The conditions in SQL."""

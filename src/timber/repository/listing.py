@@ -1,7 +1,5 @@
 """The reading verbs of a repository that give lists and numbered pages."""
 
-# ruff: noqa: ARG002  # nothing is cached here, so that every read is a fresh one
-
 from __future__ import annotations
 
 from typing import Any, TypeVar, overload
@@ -76,7 +74,7 @@ class Listing(Reading[D], Counting[D]):
         checked = check_limit(limit, "limit", MAX_LIMIT)
         order = Order.of(self.source, order_by)
         prepared = self._filters(filters, equals, owner, include_deleted)
-        return await self._find("find", into or self.dto, prepared, order, checked)
+        return await self._find("find", into or self.dto, prepared, order, checked, fresh=fresh)
 
     @overload
     async def find_one(
@@ -113,7 +111,7 @@ class Listing(Reading[D], Counting[D]):
         """The first row that meets every filter, None if there is none."""
         order = Order.of(self.source, order_by)
         prepared = self._filters(filters, equals, owner, include_deleted)
-        found = await self._find("find_one", into or self.dto, prepared, order, 1)
+        found = await self._find("find_one", into or self.dto, prepared, order, 1, fresh=fresh)
         return found[0] if found else None
 
     @overload
@@ -167,12 +165,12 @@ class Listing(Reading[D], Counting[D]):
         check_limit(per_page, "per_page", MAX_PER_PAGE)
         order = Order.of(self.source, order_by)
         prepared = self._filters(filters, equals, owner, include_deleted)
-        total = await self._count(prepared)
+        total = await self._count(prepared, fresh=fresh)
         offset = (page - 1) * per_page
         items: list[Any] = []
         if offset < total:
             items = await self._find(
-                "page", into or self.dto, prepared, order, per_page, offset=offset
+                "page", into or self.dto, prepared, order, per_page, offset=offset, fresh=fresh
             )
         return Page.model_construct(items=items, total=total, page=page, per_page=per_page)
 
@@ -185,9 +183,18 @@ class Listing(Reading[D], Counting[D]):
         limit: int,
         *,
         offset: int | None = None,
+        fresh: bool,
     ) -> list[E]:
         statement = self._selecting(
             verb, dto, filters, order, limited=True, skipped=offset is not None
         )
         values = {**filters.values, "limit": limit, "offset": offset}
-        return await self._load(dto, await self.db.fetch(statement, statement.bind(values)))
+        columns = self._plan(dto).columns
+        rows = await self._read_list(
+            filters,
+            self._tags(filters, (*columns, *order.names), fresh=fresh),
+            columns,
+            ("rows", order, limit, offset),
+            lambda: self.db.fetch(statement, statement.bind(values)),
+        )
+        return await self._load(dto, rows)

@@ -113,7 +113,8 @@ class Plan(Generic[E]):
                 raise ConfigurationError(self._missing(name, is_nested=nested is not None))
         if not columns and not branches:
             raise ConfigurationError(f"{dto.__name__} has no field of {self._config.name}.")
-        self._keys = tuple(columns.values())
+        self.keys = tuple(columns.values())
+        """What the DTO's validator calls the first of the columns."""
         features = features_of(model)
         self._features = features if features and features.decodes(columns) else None
         beside = (
@@ -141,13 +142,13 @@ class Plan(Generic[E]):
 
     def read(self, rows: Sequence[Any]) -> list[E]:
         """DTOs of rows of a plain plan."""
-        keys = self._keys
+        keys = self.keys
         validate = self._validate
         try:
             # Values come in the order of the keys, and what a statement has behind them is not the DTO's.
             return [validate(dict(zip(keys, row, strict=False))) for row in rows]
         except pydantic.ValidationError as error:
-            raise self._misfit(error) from None
+            raise self.misfit(error) from None
 
     async def load(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> list[E]:
         """DTOs of rows, the nested ones read first."""
@@ -156,11 +157,11 @@ class Plan(Generic[E]):
         try:
             return [validate(values) for values in inputs]
         except pydantic.ValidationError as error:
-            raise self._misfit(error) from None
+            raise self.misfit(error) from None
 
     async def inputs(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> list[dict[str, Any]]:
         """What the DTO's validator takes for each row, with everything nested in it."""
-        keys = self._keys
+        keys = self.keys
         if self._features is None:
             inputs = [dict(zip(keys, row, strict=False)) for row in rows]
         else:
@@ -172,7 +173,8 @@ class Plan(Generic[E]):
                 await branch.fill(db, rows, inputs)
         return inputs
 
-    def _misfit(self, error: pydantic.ValidationError) -> DatabaseError:
+    def misfit(self, error: pydantic.ValidationError) -> DatabaseError:
+        """What is said of a row that the DTO's validator refuses."""
         problems = dict.fromkeys(
             ".".join(map(str, e["loc"])) for e in error.errors(include_input=False)
         )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.sql.elements import ColumnElement
 
+    from timber.cache.model_cache import ModelCache
     from timber.database.manager import AsyncDatabaseManager
     from timber.database.statements import Statement, StatementCache
     from timber.features.orchestrator import FeatureOrchestrator
@@ -45,6 +46,7 @@ class Querying(Generic[D]):
     _plans: dict[type[BaseModel], Plan[Any]]
     _features: FeatureOrchestrator | None
     _features_of: FeaturesOf
+    _cache: ModelCache | None
 
     def _plan(self, dto: type[E]) -> Plan[E]:
         """How a DTO is read."""

@@ -1,7 +1,5 @@
 """The reading verbs of a repository that go by the key of a row."""
 
-# ruff: noqa: ARG002  # nothing is cached here, so that every read is a fresh one
-
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -12,13 +10,13 @@ from pydantic import BaseModel
 from timber.errors import UsageError, ValidationError
 from timber.repository.comparing import Comparison
 from timber.repository.filters import Filters
-from timber.repository.querying import Querying
+from timber.repository.remembering import NOT_THERE, Remembering
 
 D = TypeVar("D", bound=BaseModel)
 E = TypeVar("E", bound=BaseModel)
 
 
-class Reading(Querying[D]):
+class Reading(Remembering[D]):
     """Reads rows of one model by their keys."""
 
     @overload
@@ -60,8 +58,9 @@ class Reading(Querying[D]):
             NotFoundError: there is none, or it is another owner's.
             ValidationError: the key is malformed.
         """
-        live = self.source.hides_deleted(include_deleted)
-        found = await self._get(id, owner, into or self.dto, live=live)
+        found = await self.get_or_none(
+            id, owner=owner, include_deleted=include_deleted, into=into, fresh=fresh
+        )
         if found is None:
             raise self._not_found()
         return found
@@ -96,8 +95,12 @@ class Reading(Querying[D]):
         fresh: bool = False,
     ) -> Any:
         """The row with this key, None if there is none or it is another owner's."""
+        dto = into or self.dto
         live = self.source.hides_deleted(include_deleted)
-        return await self._get(id, owner, into or self.dto, live=live)
+        if fresh:
+            return await self._get(id, owner, dto, live=live)
+        found = self._recalled(id, owner, dto, live=live)
+        return found if found is not NOT_THERE else await self._read_row(id, owner, dto, live=live)
 
     @overload
     async def get_many(
@@ -131,7 +134,13 @@ class Reading(Querying[D]):
         """The rows with these keys, each once, in the order of the keys; missing ones are left out."""
         if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
             raise ValidationError.of("ids", "are to be a list of keys")
-        return await self._get_many(ids, owner, into or self.dto, include_deleted=include_deleted)
+        keys = list(dict.fromkeys(self.source.check_key(each) for each in ids))
+        dto = into or self.dto
+        copies = None if fresh or self.db.current() is not None else self._copies_of(dto)
+        if copies is None:
+            return await self._get_many(keys, owner, dto, include_deleted=include_deleted)
+        live = self.source.hides_deleted(include_deleted)
+        return await self._read_rows(keys, owner, copies, dto, live=live)
 
     async def for_update(
         self, id: object, *, owner: str | None = None, include_deleted: bool = False
@@ -154,13 +163,12 @@ class Reading(Querying[D]):
         return found
 
     async def _get_many(
-        self, ids: Iterable[object], owner: str | None, dto: type[E], *, include_deleted: bool
+        self, keys: list[Any], owner: str | None, dto: type[E], *, include_deleted: bool
     ) -> list[E]:
         key = self.source.key
-        keys = dict.fromkeys(self.source.check_key(each) for each in ids)
         filters = Filters(
             self.source,
-            (Comparison(key, "in", list(keys)),),
+            (Comparison(key, "in", keys),),
             owner=owner,
             include_deleted=include_deleted,
         )

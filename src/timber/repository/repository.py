@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from timber.cache.coherence.cache import CoherentCache
     from timber.database.manager import AsyncDatabaseManager
     from timber.features.providers import Features
     from timber.models.config import ModelConfig
@@ -62,6 +63,7 @@ class Repository(
             that name.
         clock: gives the current time; the manager's where nothing is said.
         features: what is provided for models that declare features; only what needs no setting where nothing is said.
+        cache: where reads come from, and what writes have to tell.
 
     Raises:
         ConfigurationError: the DTO has a field that is no column, or the model declares a feature that is not provided.
@@ -75,6 +77,7 @@ class Repository(
         *,
         clock: Callable[[], datetime] | None = None,
         features: Features | None = None,
+        cache: CoherentCache | None = None,
     ) -> None:
         self.db = db
         self.model = model
@@ -87,8 +90,11 @@ class Repository(
         check_dto(self.config, dto)
         self.where = Where(self.source)
         self._rows = Rows(self.source)
+        self._cache = cache.models.get(self.source.name) if cache is not None else None
         self._statements = StatementCache()
         self._plans = {}
+        self._copies = {}
+        self._has_uuid_keys = self.config.column(self.source.key).type.kind == "UUID"
         self._plan(dto)
 
     def __repr__(self) -> str:

@@ -57,6 +57,7 @@ class Rows:
         self._dropped: list[str] = []
         for column in columns:
             self._prepare(column)
+        self._makes_keys = any(name == source.key and make is new_key for name, make in self._made)
         self.uniform = all(c.name in self._blank or not c.optional for c in columns)
         """Whether all new rows have the same columns; else PostgreSQL makes some of them."""
 
@@ -98,8 +99,8 @@ class Rows:
             given[self._source.key] = self._source.check_key(id)
         return self._complete(given, self._source.clock())
 
-    def new_many(self, items: Iterable[object]) -> list[Row]:
-        """Many complete rows; an error names positions as ``3.title``."""
+    def new_many(self, items: Iterable[object]) -> tuple[list[Row], bool]:
+        """Many complete rows, and whether none of their keys was there before; an error names positions as ``3.title``."""
         if isinstance(items, str | bytes | Mapping | BaseModel) or not isinstance(items, Iterable):
             raise ValidationError.of("items", "are to be a list of rows")
         try:
@@ -109,8 +110,9 @@ class Rows:
         except pydantic.ValidationError as error:
             raise ValidationError.from_pydantic(error) from None
         now = self._source.clock()
-        complete = self._complete
-        return [complete(values, now) for values in given]
+        complete, key = self._complete, self._source.key
+        are_new = self._makes_keys and not any(key in values for values in given)
+        return [complete(values, now) for values in given], are_new
 
     def _complete(self, given: Row, now: datetime) -> Row:
         row = {**self._blank, **given}

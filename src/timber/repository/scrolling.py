@@ -1,7 +1,5 @@
 """Keyset pagination: a list read on from where one stands in it, as fast at its end as at its beginning."""
 
-# ruff: noqa: ARG002  # nothing is cached here, so that every read is a fresh one
-
 from __future__ import annotations
 
 import itertools
@@ -15,13 +13,14 @@ from timber.dto import CursorPage
 from timber.repository.cursors import Mark, beyond, check_for_cursor, decode_cursor, page_cursors
 from timber.repository.filters import Filters
 from timber.repository.ordering import Order, OrderBy, check_limit
-from timber.repository.querying import MAX_LIMIT, Querying
+from timber.repository.querying import MAX_LIMIT
+from timber.repository.remembering import Remembering
 
 D = TypeVar("D", bound=BaseModel)
 E = TypeVar("E", bound=BaseModel)
 
 
-class Scrolling(Querying[D]):
+class Scrolling(Remembering[D]):
     """Goes through lists of one model's rows by cursors."""
 
     @overload
@@ -79,7 +78,7 @@ class Scrolling(Querying[D]):
         mark = None if cursor is None else decode_cursor(self.source, order, cursor)
         prepared = self._filters(filters, equals, owner, include_deleted)
         dto = into or self.dto
-        rows = await self._scroll(dto, prepared, order, limit + 1, mark)
+        rows = await self._scroll(dto, prepared, order, limit + 1, mark, fresh=fresh)
         more, rows = len(rows) > limit, rows[:limit]
         if mark is not None and mark.direction == "previous":
             rows.reverse()
@@ -94,7 +93,11 @@ class Scrolling(Querying[D]):
         order: Order,
         limit: int,
         mark: Mark | None,
+        *,
+        fresh: bool,
     ) -> list[Any]:
+        columns = tuple(dict.fromkeys((*self._plan(dto).columns, *order.names)))
+
         def build() -> Any:
             statement = sa.select(*self._selected(dto, *order.names)).where(*filters.build())
             if mark is not None:
@@ -112,4 +115,10 @@ class Scrolling(Querying[D]):
         values = {**filters.values, "limit": limit}
         for index, value in enumerate(mark.values if mark is not None else ()):
             values[f"m{index}"] = value
-        return await self.db.fetch(statement, statement.bind(values))
+        return await self._read_list(
+            filters,
+            self._tags(filters, columns, fresh=fresh),
+            columns,
+            ("scroll", order, limit, mark),
+            lambda: self.db.fetch(statement, statement.bind(values)),
+        )

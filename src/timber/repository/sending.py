@@ -8,14 +8,16 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from timber.cache.debt import NAMES
 from timber.database.statements import XID_COLUMN, Statement, parameter
 from timber.features.feature import Write
-from timber.repository.querying import Querying
+from timber.repository.telling import Telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
+    from timber.cache.debt import Debt
     from timber.database.outcome import Check
     from timber.features.feature import Companion, Row
 
@@ -27,7 +29,7 @@ _COUNTED = "SELECT count(*) AS n"
 _IF_ANY = " HAVING count(*) > 0"  # what touched no row has written nothing
 
 
-class Sending(Querying[D]):
+class Sending(Telling[D]):
     """Sends writes of one model's rows."""
 
     async def _send(
@@ -47,16 +49,43 @@ class Sending(Querying[D]):
             tail: the order of the records.
         """
         companions = self._companions(write)
-        statement = build(_needs(companions))
+        debt = self._debt(write)
+        unit = self.db.current()
+        is_alone = unit is None and not self._is_followed
+        if debt is not None and is_alone:
+            companions += self._owed(debt, many=_is_many(write))
+        statement = build(_needs(companions, debt))
         args = bind(statement)
         if companions or tail:
             statement, args = self._join(statement, args, companions, f"SELECT {WRITTEN}.*", tail)
-        if not self._is_followed:
+        if self._is_followed:
+            return await self._send_followed(write, statement, args, debt)
+        if debt is None:
             return await self.db.write(statement, args, check=check)
-        async with self.db.join_or_begin():
+        if unit is None:
+            return await self._send_alone(statement, args, debt, check)
+        records = await self.db.write(statement, args, check=check)
+        if records:
+            self._tell(unit, debt.told_by(records))
+        return records
+
+    async def _send_followed(
+        self, write: Write, statement: Statement, args: list[Any], debt: Debt | None
+    ) -> list[Any]:
+        async with self.db.join_or_begin() as unit:
             records = await self.db.write(statement, args)
             if records:
+                if debt is not None:
+                    self._tell(unit, debt.told_by(records))
                 await self._follow(write)
+        return records
+
+    async def _send_alone(
+        self, statement: Statement, args: list[Any], debt: Debt, check: Check | None
+    ) -> list[Any]:
+        records = await self._write_told(statement, args, debt, check)
+        if records:
+            await self._pay(debt, debt.told_by(records))
         return records
 
     async def _send_counting(
@@ -71,15 +100,13 @@ class Sending(Querying[D]):
             build: the statement, which returns these columns if there are any.
         """
         companions = self._companions(write)
-        needs = _needs(companions)
-        if companions and not needs:
-            needs = (self.source.key,)  # RETURNING takes at least one
-        statement = build(needs)
+        debt = self._debt(write)
+        if companions or debt is not None:
+            return await self._send_joined(write, build, bind, companions, debt)
+        statement = build(())
         args = bind(statement)
-        if not companions and not self._is_followed:
+        if not self._is_followed:
             return await self.db.execute(statement, args)
-        if companions:
-            return await self._send_joined(write, statement, args, companions)
         async with self.db.join_or_begin():
             count = await self.db.execute(statement, args)
             if count:
@@ -97,16 +124,36 @@ class Sending(Querying[D]):
         await self._follow(write)
 
     async def _send_joined(
-        self, write: Write, statement: Statement, args: list[Any], companions: list[Companion]
+        self,
+        write: Write,
+        build: Callable[[tuple[str, ...]], Statement],
+        bind: Callable[[Statement], list[Any]],
+        companions: list[Companion],
+        debt: Debt | None,
     ) -> int:
-        statement, args = self._join(statement, args, companions, _COUNTED, _IF_ANY)
-        if not self._is_followed:
-            return _count(await self.db.write(statement, args))
-        async with self.db.join_or_begin():
-            count = _count(await self.db.write(statement, args))
-            if count:
+        is_alone = not self._is_followed and self.db.current() is None
+        selected = _COUNTED
+        if debt is not None:
+            named = f"(SELECT {NAMES} FROM beside_{len(companions)}) AS {NAMES}"  # noqa: S608  # fixed names
+            selected = f"{_COUNTED}, {named}"
+            companions = [*companions, self._told(debt, is_alone=is_alone)]
+        statement = build(_needs(companions, debt) or (self.source.key,))  # RETURNING takes one
+        args = bind(statement)
+        statement, args = self._join(statement, args, companions, selected, _IF_ANY)
+        if is_alone:
+            if debt is None:
+                return _count(await self.db.write(statement, args))
+            records = await self._write_told(statement, args, debt)
+            if records:
+                await self._pay(debt, debt.told_as(records[0][NAMES]))
+            return _count(records)
+        async with self.db.join_or_begin() as unit:
+            records = await self.db.write(statement, args)
+            if records and debt is not None:
+                self._tell(unit, debt.told_as(records[0][NAMES]))
+            if records and self._is_followed:
                 await self._follow(write)
-        return count
+        return _count(records)
 
     def _keys_of(self, rows: Sequence[Row]) -> list[Any] | None:
         """The keys of new rows; None where PostgreSQL makes them."""
@@ -213,5 +260,11 @@ def _count(records: Sequence[Any]) -> int:
     return count
 
 
-def _needs(companions: Sequence[Companion]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name for companion in companions for name in companion.needs))
+def _needs(companions: Sequence[Companion], debt: Debt | None = None) -> tuple[str, ...]:
+    needed = dict.fromkeys(name for companion in companions for name in companion.needs)
+    return tuple(needed | dict.fromkeys(debt.needs) if debt is not None else needed)
+
+
+def _is_many(write: Write) -> bool:
+    """Whether it may touch more than one row."""
+    return len(write.rows) > 1 or (write.keys is None and write.verb != "insert")

@@ -8,7 +8,9 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 
 from timber.errors import ValidationError
-from timber.repository.querying import Querying
+from timber.models.column_types import ColumnType
+from timber.repository.counting import NUMBER
+from timber.repository.remembering import Remembering
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,7 +21,7 @@ Unit = Literal["hour", "day"]
 _UNITS: Final = ("hour", "day")
 
 
-class Timelines(Querying[D]):
+class Timelines(Remembering[D]):
     """Counts rows along the time."""
 
     async def count_by_time(
@@ -29,7 +31,7 @@ class Timelines(Querying[D]):
         *filters: object,
         owner: str | None = None,
         include_deleted: bool = False,
-        fresh: bool = False,  # noqa: ARG002  # what a cache may keep goes through one signature
+        fresh: bool = False,
         **equals: object,
     ) -> dict[datetime, int]:
         """How many rows there are in each hour or day of UTC, by its beginning, in order; those without any are left out.
@@ -57,5 +59,11 @@ class Timelines(Querying[D]):
             )
 
         statement = self._filtered(prepared, (column, unit), build, "count_by_time")
-        rows = await self.db.fetch(statement, statement.bind(prepared.values))
+        rows = await self._read_pairs(
+            prepared,
+            self._tags(prepared, (column,), fresh=fresh),
+            (("start", ColumnType("DateTime")), NUMBER),
+            ("count_by_time", column, unit),
+            lambda: self.db.fetch(statement, statement.bind(prepared.values)),
+        )
         return {row["start"]: row["n"] for row in rows}

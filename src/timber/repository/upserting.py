@@ -53,7 +53,8 @@ class Upserting(Writing[D]):
         target = self._check_target(on)
         given = frozenset(given_names(values))
         changed = self._check_changed([name for name in row if name in given], target, update)
-        if self._features is not None:
+        moves = self._cache is not None and self._cache.moves(changed)
+        if self._features is not None or moves:
             return await self._upsert_by_key(row, target, changed)
         if self.source.config.versioned:
             row[TOKEN] = secrets.randbits(62)
@@ -70,7 +71,7 @@ class Upserting(Writing[D]):
     async def _upsert_by_key(
         self, row: Row, target: tuple[str, ...], changed: tuple[str, ...]
     ) -> D:
-        """The same where features need to know which row it is, and whether it is there: that is found out first."""
+        """The same where it has to be known which row it is, and whether it is there: that is found out first."""
         async with self.db.join_or_begin():
             while True:
                 locked = self._looking_up(target)
@@ -99,8 +100,8 @@ class Upserting(Writing[D]):
     async def _insert_missing(self, row: Row, target: tuple[str, ...]) -> list[Any]:
         new = dict(row)  # features write into it, and it may be tried again
         write = Write("insert", [new], self._keys_of([new]))
-        assert self._features is not None
-        await self._features.before_insert(write)
+        if self._features is not None:
+            await self._features.before_insert(write)
         return await self._send(
             write,
             lambda needs: self._inserting(tuple(new), needs, unless=target),

@@ -188,8 +188,7 @@ class Writing(Proving[D]):
         expected_version: int | None = None,
     ) -> list[Any]:
         """Change the row that ``values`` name, and give it back."""
-        features = self._features
-        needed = features.needs_current(row, merged) if features is not None else ()
+        needed = self._needed(row, merged)
         if not needed:
             write = Write("update", [row], [values["key"]])
             return await self._send_change(write, values, state, merged, expected_version)

@@ -21,6 +21,9 @@ from timber.repository import Repository
 from timber.services.guard import guard_methods
 from timber.settings import TimberSettings
 
+if TYPE_CHECKING:
+    from timber.cache.coherence.cache import CoherentCache
+
 D = TypeVar("D", bound=DTO)
 E = TypeVar("E", bound=pydantic.BaseModel)
 T = TypeVar("T")
@@ -45,6 +48,7 @@ class Foundation(Generic[D]):
         clock: gives the current time; the manager's where nothing is said.
         model: the name of the model, where the class does not say it.
         dto: what rows are given as, where the class does not say it; else the model's generated one.
+        cache: where reads come from, and what writes have to tell.
         features: what is provided for models that declare features.
 
     Raises:
@@ -67,6 +71,7 @@ class Foundation(Generic[D]):
         model: str | None = None,
         dto: type[D] | None = None,
         features: Features | None = None,
+        cache: CoherentCache | None = None,
     ) -> None:
         self.name = model or self.model
         if not self.name:
@@ -77,6 +82,7 @@ class Foundation(Generic[D]):
         self.registry = registry if registry is not None else ModelRegistry()
         self.clock = clock or db.clock
         self.features = features
+        self.cache = cache
         self.logger = logging.getLogger(f"{type(self).__module__}.{type(self).__qualname__}")
         rows: Any = dto or self.dto or self.registry.read_dto(self.name)
         self.repository: Repository[D] = self.repository_of(self.name, rows)
@@ -88,9 +94,10 @@ class Foundation(Generic[D]):
         registry: ModelRegistry,
         settings: TimberSettings,  # noqa: ARG003  # for services that have settings of their own
         features: Features | None = None,
+        cache: CoherentCache | None = None,
     ) -> Self:
         """The service as a :class:`~timber.Timber` with these settings has it."""
-        return cls(db, registry=registry, features=features)
+        return cls(db, registry=registry, features=features, cache=cache)
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         super().__init_subclass__(**keywords)
@@ -115,7 +122,9 @@ class Foundation(Generic[D]):
     def repository_of(self, model: str, dto: type[E]) -> Repository[E]:
         """A repository of any model of the registry, for a service over more than one."""
         rows = self.registry.get_model(model)
-        return Repository(self.db, rows, dto, clock=self.clock, features=self.features)
+        return Repository(
+            self.db, rows, dto, clock=self.clock, features=self.features, cache=self.cache
+        )
 
     # Hooks
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from typing_extensions import TypeVar
@@ -20,6 +20,9 @@ from timber.services.base import Service
 from timber.services.foundation import Values
 from timber.services.notification_dtos import NotificationCreate, NotificationDTO
 from timber.services.templates import BUILT_IN, Priority, Template
+
+if TYPE_CHECKING:
+    from timber.cache.coherence.cache import CoherentCache
 
 __all__ = ["NotificationCreate", "NotificationDTO", "NotificationService", "Template"]
 
@@ -46,9 +49,12 @@ class NotificationService(Service[N]):
         clock: Callable[[], datetime] | None = None,
         dto: type[N] | None = None,
         features: Features | None = None,
+        cache: CoherentCache | None = None,
         templates: Mapping[str, Template] | None = None,
     ) -> None:
-        super().__init__(db, registry=registry, clock=clock, dto=dto, features=features)
+        super().__init__(
+            db, registry=registry, clock=clock, dto=dto, features=features, cache=cache
+        )
         self._templates = {**BUILT_IN, **(templates or {})}
 
     # Writing

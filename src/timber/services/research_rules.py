@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from typing_extensions import TypeVar
@@ -22,6 +22,9 @@ from timber.services.research_dtos import ResearchDTO
 
 LEASE: Final = timedelta(seconds=30)
 _FOREIGN_KEY: Final = "23503"
+
+if TYPE_CHECKING:
+    from timber.cache.coherence.cache import CoherentCache
 
 R = TypeVar("R", bound=ResearchDTO, default=ResearchDTO)
 
@@ -51,9 +54,12 @@ class RuledResearch(Service[R]):
         clock: Callable[[], datetime] | None = None,
         dto: type[R] | None = None,
         features: Features | None = None,
+        cache: CoherentCache | None = None,
         lease: timedelta = LEASE,
     ) -> None:
-        super().__init__(db, registry=registry, clock=clock, dto=dto, features=features)
+        super().__init__(
+            db, registry=registry, clock=clock, dto=dto, features=features, cache=cache
+        )
         self._sessions = self.repository_of("Session", _SessionOwner)
         rows = self.repository_of("ResearchLease", LeaseDTO)
         self._computing: Computing[R] = Computing(Leases(rows, clock=self.clock, length=lease))

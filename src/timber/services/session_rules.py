@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 from uuid import UUID
 
 from typing_extensions import TypeVar
@@ -27,6 +27,9 @@ SESSION_MOVES: Final[Mapping[str, tuple[str, ...]]] = {
     "active": ("paused", "completed", "failed"),
     "paused": ("active", "completed", "failed"),
 }
+
+if TYPE_CHECKING:
+    from timber.cache.coherence.cache import CoherentCache
 
 S = TypeVar("S", bound=SessionDTO, default=SessionDTO)
 
@@ -59,10 +62,13 @@ class RuledSessions(Service[S]):
         clock: Callable[[], datetime] | None = None,
         dto: type[S] | None = None,
         features: Features | None = None,
+        cache: CoherentCache | None = None,
         session_types: Iterable[str] = SESSION_TYPES,
         moves: Mapping[str, Iterable[str]] = SESSION_MOVES,
     ) -> None:
-        super().__init__(db, registry=registry, clock=clock, dto=dto, features=features)
+        super().__init__(
+            db, registry=registry, clock=clock, dto=dto, features=features, cache=cache
+        )
         self.session_types = tuple(session_types)
         self.moves = Moves(moves, begin="active")
         self.events = self.repository_of("SessionEvent", SessionEventDTO)
@@ -75,6 +81,7 @@ class RuledSessions(Service[S]):
         registry: ModelRegistry,
         settings: TimberSettings,
         features: Features | None = None,
+        cache: CoherentCache | None = None,
     ) -> Self:
         """The service with the types and moves of these settings."""
         moves = SESSION_MOVES if settings.session_moves is None else settings.session_moves
@@ -82,6 +89,7 @@ class RuledSessions(Service[S]):
             db,
             registry=registry,
             features=features,
+            cache=cache,
             session_types=settings.session_types,
             moves=moves,
         )

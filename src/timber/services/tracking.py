@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
 from typing_extensions import TypeVar
@@ -27,6 +27,9 @@ from timber.services.tracking_dtos import (
     TrackerStatus,
 )
 from timber.services.tracking_rules import RuledTrackers, TrackerEvents
+
+if TYPE_CHECKING:
+    from timber.cache.coherence.cache import CoherentCache
 
 __all__ = [
     "Bucket",
@@ -64,10 +67,13 @@ class TrackingService(RuledTrackers[T]):
         clock: Callable[[], datetime] | None = None,
         dto: type[T] | None = None,
         features: Features | None = None,
+        cache: CoherentCache | None = None,
     ) -> None:
-        super().__init__(db, registry=registry, clock=clock, dto=dto, features=features)
+        super().__init__(
+            db, registry=registry, clock=clock, dto=dto, features=features, cache=cache
+        )
         self._event_rules = TrackerEvents(
-            db, registry=self.registry, clock=self.clock, features=features
+            db, registry=self.registry, clock=self.clock, features=features, cache=cache
         )
         self.trackers = self.repository
         self.events = self._event_rules.repository

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from timber.cache.coherence.reading import Load
     from timber.cache.coherence.reading_many import LoadMany
     from timber.cache.coherence.redis_store import RedisStore
+    from timber.cache.model_cache import ModelCache
 
 LONGEST_MEMORY_TTL = 300.0
 ALONE_MEMORY_TTL = 5.0
@@ -68,6 +69,10 @@ class CoherentCache:
         self.writing = Writing(self.levels, self.owing)
         self.listening = Listening(self.levels)
         self.in_transaction = in_transaction
+        self.models: dict[str, ModelCache] = {}
+        """The caches of the models of a database, by their names."""
+        self.on_close: list[Callable[[], Any]] = []
+        """What ends with the cache, in reverse order."""
         self._store = store
         self._client = client
         self._channel = channel
@@ -108,6 +113,16 @@ class CoherentCache:
             await self._store.close()
         if self._client is not None:
             await self._client.aclose()
+        for end in reversed(self.on_close):
+            ending = end()
+            if ending is not None:
+                await ending
+        self.on_close.clear()
+
+    async def settle(self) -> None:
+        """Delete the owed rows that are paid, while there still is a database."""
+        if self._keeping is not None:
+            await self._keeping.settle()
 
     # Reading
 
@@ -160,6 +175,10 @@ class CoherentCache:
     async def unknown(self, changes: Changes) -> None:
         """To be awaited after an unknown outcome: clears as if committed, and leaves the owed row to the replay."""
         await self.writing.committed(changes, is_known=False)
+
+    def overdue(self, changes: Changes) -> None:
+        """Like :meth:`unknown` for a task that has no time: Redis is told in the background."""
+        self.writing.begin(changes, is_known=False)
 
     async def invalidate(
         self, model: str, *, ids: Iterable[object] = (), tags: Iterable[str] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from timber.cache.keys import row_name
 
@@ -10,24 +10,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from uuid import UUID
 
+MOST: Final = 1000
+"""Above so many names of one model a transaction clears all of the model instead: they would be longer to tell than it
+takes to read again what is asked for."""
+
 
 class Changes:
     """The names that one transaction, or one savepoint of it, changes.
 
     Attributes:
-        names: rows, tags and models, in the order in which they were told.
         owed: the id of the owed row, once it is written.
     """
 
     __slots__ = ("_names", "owed")
 
     def __init__(self) -> None:
-        self._names: dict[str, None] = {}
+        self._names: dict[str | None, dict[str, None]] = {}
         self.owed: UUID | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self._names)
+        """Rows, tags and models, each once."""
+        return tuple(dict.fromkeys(name for names in self._names.values() for name in names))
 
     def add(self, model: str, ids: Iterable[object] = (), tags: Iterable[str] = ()) -> None:
         """Rows of a model by their keys, and tags. Neither of them means all of the model: a write that has touched no row
@@ -35,15 +39,22 @@ class Changes:
         """
         names = [row_name(model, key) for key in ids]
         names += tags
-        self.add_names(names or (model,))
+        self._add(model, names or (model,))
 
     def add_names(self, names: Iterable[str]) -> None:
         """Names as the database gave them."""
-        self._names.update(dict.fromkeys(names))
+        self._names.setdefault(None, {}).update(dict.fromkeys(names))
 
     def merge(self, inner: Changes) -> None:
         """What a savepoint has changed, at its release; one that is rolled back is simply dropped."""
-        self._names.update(inner._names)
+        for model, names in inner._names.items():
+            self._add(model, names)
+
+    def _add(self, model: str | None, names: Iterable[str]) -> None:
+        known = self._names.setdefault(model, {})
+        known.update(dict.fromkeys(names))
+        if model is not None and len(known) > MOST:
+            self._names[model] = {model: None}
 
     def __bool__(self) -> bool:
         return bool(self._names)

@@ -55,6 +55,10 @@ class Keeping:
             self._next_poll = self._clock.now() + POLL_SECONDS
         await self._pay(replay=is_due)
 
+    async def settle(self) -> None:
+        """Delete the rows whose clears are confirmed."""
+        await self._pay(replay=False)
+
     async def finish(self) -> None:
         """A last round, without the rows of others."""
         await self._writing.retry()
@@ -69,7 +73,7 @@ class Keeping:
                 await self._owing.replay()
         except ServiceError as error:
             # The rows stay, and so does what they owe.
-            level = logging.DEBUG if self._is_waiting else logging.WARNING
+            level = logging.DEBUG if self._is_waiting else logging.INFO
             logger.log(level, "Owed invalidations wait for the database: %s", type(error).__name__)
             self._is_waiting = True
         else:

@@ -8,13 +8,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
 
-import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.dialects import postgresql
 from uuid_utils.compat import uuid7
 
 from timber.cache.coherence.store import UnreachableError
 from timber.database.statements import Statement
+from timber.models.owed_table import OWED_TABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,23 +21,9 @@ if TYPE_CHECKING:
     from timber.cache.coherence.levels import Levels
     from timber.database.manager import AsyncDatabaseManager
 
-TABLE: Final = "timber_owed"
+TABLE: Final = OWED_TABLE
 NAMES_COLUMN: Final = "_names"
 BATCH: Final = 500
-
-# Rows live for a fraction of a second: vacuum by their number, not by the table's size, without pauses, and never for
-# statistics, which nothing here needs. No index beyond the key: each would be written twice for every change.
-_STORAGE: Final = {
-    "autovacuum_vacuum_scale_factor": "0",
-    "autovacuum_vacuum_threshold": "1000",
-    "autovacuum_vacuum_insert_threshold": "-1",
-    "autovacuum_vacuum_cost_delay": "0",
-    "autovacuum_analyze_scale_factor": "0",
-    "autovacuum_analyze_threshold": "2000000000",
-    "toast.autovacuum_vacuum_scale_factor": "0",
-    "toast.autovacuum_vacuum_threshold": "1000",
-    "toast.autovacuum_vacuum_cost_delay": "0",
-}
 
 INSERT: Final = f"INSERT INTO {TABLE} (id, names) VALUES ($1, $2)"  # noqa: S608  # fixed names
 _INSERT = Statement(INSERT, label="insert owed")
@@ -48,39 +32,6 @@ _DUE = Statement(
     label="due owed",
 )
 _DELETE = Statement(f"DELETE FROM {TABLE} WHERE id = ANY($1::uuid[])", label="delete owed")  # noqa: S608
-
-
-def owed_table(metadata: sa.MetaData) -> sa.Table:
-    """The table of owed rows on the metadata of one Timber."""
-    existing = metadata.tables.get(TABLE)
-    if existing is not None:
-        return existing
-    return sa.Table(
-        TABLE,
-        metadata,
-        sa.Column("id", postgresql.UUID(as_uuid=True), primary_key=True),
-        sa.Column("names", postgresql.ARRAY(sa.Text), nullable=False),
-        sa.Column(
-            "made_at",
-            sa.DateTime(timezone=True),
-            nullable=False,
-            server_default=sa.text("clock_timestamp()"),
-        ),
-        # Read by the statements below and by nobody's DTO.
-        info={"timber": "owed"},
-    )
-
-
-@event.listens_for(sa.Table, "after_create")
-def _tune(table: sa.Table, connection: sa.Connection, **_: object) -> None:
-    if table.info.get("timber") == "owed":
-        connection.execute(sa.text(storage_sql(table.fullname)))
-
-
-def storage_sql(table: str = TABLE) -> str:
-    """The ALTER TABLE that tunes autovacuum for rows that come and go; for migrations."""
-    settings = ", ".join(f"{name} = {value}" for name, value in _STORAGE.items())
-    return f"ALTER TABLE {table} SET ({settings})"
 
 
 def owed_statement(changes: Changes) -> tuple[str, list[object]]:

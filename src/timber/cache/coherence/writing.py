@@ -38,21 +38,26 @@ class Writing:
             is_known: False after an unknown outcome. The owed row then stays for the replay: the transaction may yet be
                 committed, later than this.
         """
-        names = changes.names
-        if not names:
+        names = self.begin(changes, is_known=is_known)
+        store = self.levels.store
+        if not names or store is None:
             return
-        levels = self.levels
-        levels.drop(names)
-        if levels.store is None:
-            return
-        levels.unconfirmed.mark(names)
-        self._pending[changes] = names, is_known
         try:
-            await levels.store.clear(names)
+            await store.clear(names)
         except UnreachableError:
-            levels.stats.clears_failed += 1
+            self.levels.stats.clears_failed += 1
             return  # still pending: the retry in the background has it
         self._confirm(changes)
+
+    def begin(self, changes: Changes, *, is_known: bool = True) -> tuple[str, ...]:
+        """Drop here what a transaction has changed, and read it from the database until Redis has confirmed; the names."""
+        names = changes.names
+        if names:
+            self.levels.drop(names)
+            if self.levels.store is not None:
+                self.levels.unconfirmed.mark(names)
+                self._pending[changes] = names, is_known
+        return names
 
     async def retry(self) -> bool:
         """Repeat every clear that is not confirmed; whether Redis confirmed them, or there was none."""

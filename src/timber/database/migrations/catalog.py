@@ -117,6 +117,8 @@ class Table:
     indexes: Mapping[str, Index] = field(default_factory=dict)
     triggers: Mapping[str, str] = field(default_factory=dict)
     comment: str | None = None
+    options: tuple[str, ...] = field(default=(), compare=False)
+    """Storage parameters that a new table gets; of one that is there they are its administrator's business."""
 
     @property
     def schema(self) -> str | None:

@@ -178,6 +178,7 @@ def _create_table(table: Table, waiting: set[tuple[str, str]]) -> str:
         *constraints,
         *code.schema_argument(table),
         *comment,
+        *code.storage_argument(table.options),
     )
 
 

@@ -29,8 +29,9 @@ _NOT_OF_AN_EXTENSION = """NOT EXISTS (
   SELECT FROM pg_depend e WHERE e.classid = '{catalog}'::regclass AND e.objid = {oid} AND e.deptype = 'e')"""
 
 _TABLES = f"""
-SELECT c.oid, n.nspname AS schema, c.relname AS name, obj_description(c.oid, 'pg_class') AS comment
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT c.oid, n.nspname AS schema, c.relname AS name, obj_description(c.oid, 'pg_class') AS comment,
+       coalesce(c.reloptions, '{{}}') || ARRAY(SELECT 'toast.' || o FROM unnest(t.reloptions) o) AS options
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
  WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname = ANY(:schemas)
    AND {_NOT_OF_AN_EXTENSION.format(catalog="pg_class", oid="c.oid")}
  ORDER BY c.relname"""  # noqa: S608 - fixed text
@@ -176,7 +177,7 @@ class _Reader:
 
     def tables(self, leave_out: Callable[[str], bool]) -> dict[str, Table]:
         found = {
-            row.oid: (self.name(row), row.comment)
+            row.oid: (self.name(row), row.comment, tuple(row.options))
             for row in self.rows(_TABLES, schemas=list(self._schemas))
             if not leave_out(self.name(row))
         }
@@ -186,8 +187,10 @@ class _Reader:
             for row in self.rows(sql, tables=list(found)):
                 parts[part][row.of][row.name] = make(row)
         return {
-            name: Table(name, comment=comment, **{part: parts[part][oid] for part in parts})
-            for oid, (name, comment) in found.items()
+            name: Table(
+                name, comment=comment, options=options, **{part: parts[part][oid] for part in parts}
+            )
+            for oid, (name, comment, options) in found.items()
         }
 
     def _parts(self) -> dict[str, tuple[str, Callable[[Any], Any]]]:

@@ -180,6 +180,13 @@ def schema_argument(table: Table, key: str = "schema") -> list[str]:
     return [f"{key}={literal(table.schema)}"] if table.schema else []
 
 
+def storage_argument(options: tuple[str, ...]) -> list[str]:
+    """Storage parameters, as an argument where there are any."""
+    pairs = [option.partition("=") for option in options]
+    shown = ", ".join(f"{literal(key)}: {literal(value)}" for key, _, value in pairs)
+    return [f"postgresql_with={{{shown}}}"] if pairs else []
+
+
 def create_constraint(table: Table, constraint: Constraint) -> str:
     """Add a constraint to a table that is there."""
     pending = ["postgresql_not_valid=True"] if not constraint.valid else []
@@ -222,10 +229,7 @@ def create_index(table: Table, index: Index, *, concurrently: bool = False) -> s
         arguments.append(f"postgresql_include={_names(index.include)}")
     if index.where is not None:
         arguments.append(f"postgresql_where={text(index.where)}")
-    if index.options:
-        pairs = [option.partition("=") for option in index.options_in_order]
-        options = ", ".join(f"{literal(key)}: {literal(value)}" for key, _, value in pairs)
-        arguments.append(f"postgresql_with={{{options}}}")
+    arguments += storage_argument(index.options_in_order)
     if index.nulls_not_distinct:
         arguments.append("postgresql_nulls_not_distinct=True")
     if concurrently:

@@ -1,0 +1,122 @@
+"""What one write owes to the copies that are kept of its model: names, told by its rows or by the database."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from timber.cache.coherence.changes import MOST
+from timber.cache.coherence.owing import TABLE, new_owed_id, row_name_sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from timber.cache.cached_model import CachedModel
+    from timber.cache.coherence.changes import Changes
+
+NAMES: Final = "names"
+_ROWS: Final = "written"
+
+Told = tuple[str, "list[Any]", "list[str]"]
+"""A model, keys of its rows, and tags; all of the model where there are neither."""
+
+
+class Debt:
+    """What a write of one model's rows owes.
+
+    Args:
+        former: the rows as they were, where the write may take them from one tag to another.
+        wholly: models of which everything is to be cleared.
+        names_rows: whether there can be copies under the keys of the rows; not where the keys have just been made.
+
+    Attributes:
+        needs: the columns of the written rows by which their names are told.
+    """
+
+    def __init__(
+        self,
+        model: CachedModel,
+        *,
+        former: Sequence[Mapping[str, Any]] = (),
+        wholly: Sequence[str] = (),
+        names_rows: bool = True,
+    ) -> None:
+        self._model = model
+        self._former = model.tags_of(*former)
+        self._wholly = [*wholly]
+        self._names_rows = names_rows
+        self.needs = tuple(dict.fromkeys((model.key, *model.tag_columns)))
+
+    @cached_property
+    def id(self) -> UUID:
+        """The id of its owed row."""
+        return new_owed_id()
+
+    def told_by(self, rows: Iterable[Mapping[str, Any]]) -> list[Told]:
+        """What the written rows, as they are now, tell."""
+        model = self._model
+        told: list[Told] = [(name, [], []) for name in self._wholly]
+        rows = list(rows)
+        if not model.is_cached or not rows:
+            return told
+        try:
+            ids = [row[model.key] for row in rows] if self._names_rows else []
+            tags = [*self._former, *model.tags_of(*rows)]
+        except KeyError:
+            return self.all()  # a row that was found again does not tell everything
+        if ids or tags:
+            told.append((model.name, ids, tags))
+        return told
+
+    def told_as(self, names: Sequence[str]) -> list[Told]:
+        """The same out of the names that the database has told."""
+        return [(self._model.name, [], list(names)), *((name, [], []) for name in self._wholly)]
+
+    def all(self) -> list[Told]:
+        """What is to be told where it is not known which rows were written."""
+        own = [self._model.name] if self._model.is_cached else []
+        return [(name, [], []) for name in dict.fromkeys([*own, *self._wholly])]
+
+    def add_to(self, changes: Changes, told: Iterable[Told]) -> None:
+        """Collect what was told."""
+        for name, ids, tags in told:
+            changes.add(name, ids, tags)
+
+    # In the database
+
+    def owing(self, *, many: bool) -> tuple[str, tuple[Any, ...]]:
+        """What inserts the owed row beside the write, with ``{0}`` and so on for the arguments, and these.
+
+        Args:
+            many: whether it may have written more than one row.
+        """
+        names, args = self._sql(1, many=many)
+        selected = f"SELECT {{0}}::uuid, {names} FROM {_ROWS}{_IF_ANY if many else ''}"  # noqa: S608  # names of tables and columns
+        return f"INSERT INTO {TABLE} (id, names) {selected} RETURNING {NAMES}", (self.id, *args)
+
+    def telling(self) -> tuple[str, tuple[Any, ...]]:
+        """What gives the names of however many rows beside a write whose owed row comes later."""
+        names, args = self._sql(0, many=True)
+        return f"SELECT {names} AS {NAMES} FROM {_ROWS}{_IF_ANY}", args  # noqa: S608  # as above
+
+    def _sql(self, first: int, *, many: bool) -> tuple[str, tuple[list[str], ...]]:
+        """The names of written rows, and the arguments of that, the first of which has this number."""
+        model = self._model
+        own = [model.name] if model.is_cached else []
+        names = [tag.sql(_ROWS).replace("{", "{{").replace("}", "}}") for tag in model.tags]
+        if self._names_rows and model.is_cached:
+            names.insert(0, row_name_sql(model.name, model.key, _ROWS))
+        known, whole = f"{{{first}}}::text[]", f"{{{first + 1}}}::text[]"
+        listed = f"ARRAY[{', '.join(names)}]::text[]"
+        further = [*self._wholly, *self._former]
+        if not many:
+            return f"{known} || {listed}", (further,)
+        each = f"ARRAY(SELECT DISTINCT name FROM {_ROWS}, LATERAL unnest({listed}) AS name)"  # noqa: S608  # as above
+        return f"{known} || CASE WHEN count(*) > {MOST} THEN {whole} ELSE {each} END", (
+            further,
+            own,
+        )
+
+
+_IF_ANY: Final = " HAVING count(*) > 0"
