@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from timber.app import EMBEDDED
+from timber.cache.opening import EMBEDDED, MEMORY
 from timber.cli.doctor.findings import Finding
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _OLDEST: Final = 7
 
 async def cache(settings: TimberSettings) -> AsyncIterator[Finding]:
     """How the Redis or Valkey of the settings is."""
-    if settings.cache_url is None or not settings.cache_enabled or settings.cache_url == EMBEDDED:
+    if not settings.cache_enabled or settings.cache_url in (None, EMBEDDED, MEMORY):
         return
     client = Redis.from_url(
         settings.cache_url, socket_timeout=_SECONDS, socket_connect_timeout=_SECONDS
