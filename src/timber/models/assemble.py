@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from timber.models.column_types import SEARCH_VECTOR, ColumnType, nearest
 from timber.models.columns import ColumnConfig, ColumnDefault
-from timber.models.config import FeaturesConfig, IndexColumn, IndexConfig, ModelConfig
-from timber.models.feed_ddl import TRANSACTION_ID
-from timber.models.stored import blind_columns
+from timber.models.config import FeaturesConfig, IndexConfig, ModelConfig
+from timber.models.feature_columns import Needed, needed_columns
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from timber.errors import ConfigurationError
+    from timber.models.feature_columns import Shaper
     from timber.models.loader import Declarations, Declared
     from timber.models.mixins import Mixin
-
-
-class Shaper(Protocol):
-    """A feature of the application's own, as far as models know it."""
-
-    @property
-    def name(self) -> str:
-        """What models declare it as."""
-
-    def on_model(self, config: ModelConfig) -> Iterable[ColumnConfig]:
-        """Hidden columns that a model which declares it gets."""
 
 
 _KEY = ColumnConfig(
@@ -299,26 +288,8 @@ def _complete(assembly: Assembly, model: Assembled, search_language: str) -> Non
         model.features = model.features.model_copy(
             update={"search": search.model_copy(update={"language": language})}
         )
-        column = ColumnConfig(name=search.column, type=ColumnType(SEARCH_VECTOR), hidden=True)
-        index = IndexConfig(columns=(IndexColumn(name=search.column),), method="gin")
-        _add_hidden(assembly, model, "search", column, index)
-    if model.features.encryption is not None:
-        for column, index in blind_columns(model.features.encryption, model.columns):
-            _add_hidden(assembly, model, "encryption", column, index)
-    feed = model.features.feed
-    by = None if feed is None else feed.by or model.owner
-    if feed is not None and by is not None:
-        # Neither ids nor times follow the order of commits, and xmin changes with every update of the row.
-        column = ColumnConfig(
-            name=feed.column,
-            type=ColumnType("BigInteger"),
-            nullable=False,
-            server_default=TRANSACTION_ID,
-            hidden=True,
-        )
-        primary = [name for name, other in model.columns.items() if other.primary_key]
-        columns = tuple(IndexColumn(name=name) for name in (by, feed.column, *primary))
-        _add_hidden(assembly, model, "feed", column, IndexConfig(columns=columns))
+    for needed in list(needed_columns(model.features, model.columns, model.owner)):
+        _add_hidden(assembly, model, needed)
 
 
 def _shape(assembly: Assembly, model: Assembled, shapers: Mapping[str, Shaper]) -> None:
@@ -331,22 +302,18 @@ def _shape(assembly: Assembly, model: Assembled, shapers: Mapping[str, Shaper]) 
             assembly.errors.append(place.error(message))
             continue
         for column in shaper.on_model(model.finished()):
-            _add_hidden(assembly, model, name, column.model_copy(update={"hidden": True}), None)
+            hidden = column.model_copy(update={"hidden": True})
+            _add_hidden(assembly, model, Needed(name, hidden))
 
 
-def _add_hidden(
-    assembly: Assembly,
-    model: Assembled,
-    feature: str,
-    column: ColumnConfig,
-    index: IndexConfig | None,
-) -> None:
-    """The column that a feature needs; a mapped class must have brought it along."""
+def _add_hidden(assembly: Assembly, model: Assembled, needed: Needed) -> None:
+    """A column that a feature needs; a mapped class must have brought it along."""
+    feature, column = needed.feature, needed.column
     place = model.place("features", feature)
     if model.declared.mapped is None:
         _add_column(assembly, model, column, place)
-        if index is not None:
-            model.indexes.append(index)
+        if needed.index is not None:
+            model.indexes.append(needed.index)
         return
     theirs = model.columns.get(column.name)
     if theirs is None or theirs.type != column.type:

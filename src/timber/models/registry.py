@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from timber.dto import DTO, InputDTO
-    from timber.models.assemble import Shaper
     from timber.models.config import ModelConfig
+    from timber.models.feature_columns import Shaper
 
 
 def built_in_files() -> tuple[Path, ...]:
