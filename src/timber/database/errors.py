@@ -10,23 +10,20 @@ import orjson
 import sqlalchemy.exc
 import sqlalchemy.orm.exc
 
+from timber.database.sqlstates import error_of
 from timber.errors import (
-    ConfigurationError,
-    ConflictError,
     DatabaseError,
     PoolTimeoutError,
-    QueryTimeoutError,
     SerializationError,
     ServiceError,
     StaleDataError,
     UnavailableError,
-    UnitOfWorkDoomedError,
     UsageError,
     ValidationError,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 FOREIGN = (
     asyncpg.PostgresError,
@@ -152,7 +149,7 @@ def _scrub_sqlalchemy(error: Any) -> None:
         error.args = (f"SQLSTATE {getattr(_innermost(error), 'sqlstate', None)}",)
 
 
-def _translate(  # noqa: PLR0911  # one line for each kind of error
+def _translate(  # noqa: C901, PLR0911  # one line for each kind of error
     error: BaseException, target: str
 ) -> ServiceError:
     if isinstance(error, asyncpg.InvalidCachedStatementError):
@@ -160,8 +157,13 @@ def _translate(  # noqa: PLR0911  # one line for each kind of error
             "A table changed while the transaction used it. Repeat it as a whole: timber.run() does.",
             sqlstate="0A000",
         )
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return UnavailableError(
+            f"None of the servers of {target} is of the wanted kind: one that accepts writes, unless "
+            "target_session_attrs says otherwise."
+        )
     if isinstance(error, asyncpg.PostgresError):
-        return _by_sqlstate(error, error.sqlstate or "", target)
+        return error_of(error, target)
     if isinstance(error, sqlalchemy.exc.TimeoutError):
         return PoolTimeoutError()
     if isinstance(error, sqlalchemy.orm.exc.StaleDataError):
@@ -196,91 +198,3 @@ def _of_sqlalchemy(error: sqlalchemy.exc.SQLAlchemyError) -> ServiceError:
     ):
         return ValidationError("A value does not fit its column.")
     return UsageError(f"SQLAlchemy refused the call ({type(error).__name__}).")
-
-
-def _by_sqlstate(error: asyncpg.PostgresError, state: str, target: str) -> ServiceError:
-    make = _MAKERS.get(state) or _MAKERS.get(state[:2])
-    if make is not None:
-        translated = make(error, target)
-    else:
-        translated = DatabaseError(f"PostgreSQL refused the statement (SQLSTATE {state}).")
-    if isinstance(translated, DatabaseError):
-        translated.sqlstate = state
-    return translated
-
-
-def _conflict(error: Any, _target: str) -> ServiceError:
-    constraint = error.constraint_name or None
-    table = error.table_name or None
-    what = {
-        "23505": "A row with this key exists already",
-        "23503": "The change breaks a reference between rows",
-        "23502": f"Column {error.column_name!r} must not be empty",
-        "23514": "The row breaks a rule of its table",
-        "23P01": "The row overlaps another one",
-    }.get(error.sqlstate, "The table refused the change")
-    where = f" (constraint {constraint})" if constraint else ""
-    return ConflictError(
-        f"{what}{where}.", constraint=constraint, table=table, sqlstate=error.sqlstate
-    )
-
-
-def _invalid(error: Any, _target: str) -> ServiceError:
-    column = error.__dict__.get("column_name")
-    where = f" in column {column!r}" if column else ""
-    return ValidationError(f"A value does not fit its column{where} (SQLSTATE {error.sqlstate}).")
-
-
-def _missing_table(_error: Any, target: str) -> ServiceError:
-    return DatabaseError(
-        f"A table is missing in {target}. Create the tables with "
-        "`await timber.db.create_all_tables()`, or run the migrations."
-    )
-
-
-def _missing_column(_error: Any, target: str) -> ServiceError:
-    return DatabaseError(
-        f"A table in {target} lacks a column of its model: the database is older than the code. Run the migrations."
-    )
-
-
-_MAKERS: dict[str, Callable[[Any, str], ServiceError]] = {
-    "08": lambda _, target: UnavailableError(f"The connection to {target} was lost."),
-    "22": _invalid,
-    "23": _conflict,
-    "25006": lambda _, target: UnavailableError(
-        f"{target} accepts no writes: it is a replica, or read-only."
-    ),
-    "25P02": lambda *_: UnitOfWorkDoomedError(),
-    "25P03": lambda *_: UnavailableError(
-        "The transaction sat idle for longer than idle_in_transaction_session_timeout and was ended by PostgreSQL."
-    ),
-    "28": lambda _, target: ConfigurationError(
-        f"Cannot log in to {target}: PostgreSQL refused the user name or password."
-    ),
-    "3D000": lambda _, target: ConfigurationError(
-        f"Cannot open {target}: there is no such database."
-    ),
-    "40001": lambda *_: SerializationError(),
-    "40P01": lambda *_: SerializationError(
-        "The transaction waited in a circle with a concurrent one (deadlock) and was rolled back. "
-        "Repeat it as a whole: timber.run() does."
-    ),
-    "42P01": _missing_table,
-    "42703": _missing_column,
-    "42501": lambda _, target: DatabaseError(
-        f"The database user may not do that in {target}: a privilege is missing."
-    ),
-    "53300": lambda _, target: UnavailableError(
-        f"{target} has no connection left: max_connections is reached. Lower pool_size x instances, or raise it."
-    ),
-    "55P03": lambda *_: QueryTimeoutError(
-        "A lock did not become free within lock_timeout: another transaction holds it."
-    ),
-    "57014": lambda *_: QueryTimeoutError(),
-    "57P": lambda _, target: UnavailableError(f"The connection to {target} was lost."),
-    **{
-        state: lambda _, target: UnavailableError(f"{target} is shutting down or starting up.")
-        for state in ("57P01", "57P02", "57P03", "57P05")
-    },
-}

@@ -107,9 +107,11 @@ class Introduction:
             fairy.invalidate()
             raise
         backend = Backend(row["pid"], row["started"], row["wal_reset"])
-        if self._pooled or backend.pid != driver.get_server_pid():
-            backend = Backend(None, None, row["wal_reset"])
+        found = backend.pid != driver.get_server_pid()
+        if found:
             self._notice_pooler()
+        if found or self._pooled:
+            backend = Backend(None, None, row["wal_reset"])
         link = Link(driver, fairy, pool, backend, self.news)
         fairy.info[_INFO_KEY] = link
         logger.debug("Connected to %s as server process %d.", self._target, row["pid"])

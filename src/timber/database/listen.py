@@ -14,6 +14,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
 from timber.database.errors import FOREIGN
+from timber.database.pgbouncer import check_listening, connect_past
 from timber.database.statements import Statement
 from timber.errors import ServiceError, UnavailableError
 
@@ -106,7 +107,12 @@ class Listener:
         return bool(self._listening) and self._channels() <= self._listening
 
     def watch(self, channel: str, key: str) -> Watch:
-        """Hear of each notification on ``channel`` with the payload ``key``, until the watch is closed."""
+        """Hear of each notification on ``channel`` with the payload ``key``, until the watch is closed.
+
+        Raises:
+            ConfigurationError: there is a pooler that does not let it be heard.
+        """
+        check_listening(self._core.settings)
         watch = Watch(self, (channel, key))
         self._watches.setdefault((channel, key), set()).add(watch)
         if channel not in self._listening:
@@ -162,7 +168,10 @@ class Listener:
     async def _hold_connection(self) -> None:
         """Open a connection and listen until it is lost, or until nobody watches any more."""
         connections = self._core.connections
-        driver = connections.take_out(await connections.acquire())
+        if self._core.settings.listen_url is not None:
+            driver = await connect_past(self._core.settings)
+        else:
+            driver = connections.take_out(await connections.acquire())
         try:
             driver.add_termination_listener(self._ended)
             await driver.add_listener(self._probe, self._probe_received)

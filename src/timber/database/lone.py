@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from timber.context import GRACE, remaining
 from timber.database.driver import Interruption, is_unreplicated
 from timber.database.errors import FOREIGN, is_lost
-from timber.database.outcome import Check, Fetch, Verdict, note_outcome, wait_until_gone
+from timber.database.outcome import Check, Fetch, Verdict, note_outcome, outcome_of, wait_until_gone
 from timber.database.retry import is_lost_connection, is_repeatable, lone_retrying
 from timber.database.shield import Shield
-from timber.errors import CommitOutcomeUnknownError, Outcome, ServiceError, UnavailableError
+from timber.errors import (
+    CommitOutcomeUnknownError,
+    Outcome,
+    QueryTimeoutError,
+    ServiceError,
+    UnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -20,14 +27,23 @@ if TYPE_CHECKING:
     from timber.database.statements import Statement
 
 
+T = TypeVar("T")
+
+
 class LoneStatements:
     """Runs single statements, each on a connection of its own."""
 
     def __init__(self, core: Core) -> None:
         self._core = core
+        self._limit = core.local_settings.get("statement_timeout")
 
     async def fetch(self, statement: Statement, args: Sequence[object]) -> list[Any]:
         """Run a read; repeated if its connection is lost."""
+        if self._limit is not None:
+            return await _within(self._limit, self._fetch(statement, args))
+        return await self._fetch(statement, args)
+
+    async def _fetch(self, statement: Statement, args: Sequence[object]) -> list[Any]:
         with self._core.door:
             try:
                 return await self._read(statement, args)
@@ -63,6 +79,11 @@ class LoneStatements:
             CommitOutcomeUnknownError: the connection was lost and what became of the write could not be found out.
             CancelledError: with the outcome on it.
         """
+        if self._limit is not None:
+            return await _within(self._limit, self._finish(work, check))
+        return await self._finish(work, check)
+
+    async def _finish(self, work: Callable[[Link], Awaitable[Any]], check: Check | None) -> Any:
         with self._core.door:
             try:
                 return await self._write(work, check)
@@ -127,6 +148,17 @@ class LoneStatements:
         assert failure is not None
         failure.outcome = outcome
         raise failure
+
+
+async def _within(seconds: float, statement: Awaitable[T]) -> T:
+    """The statement timeout of a statement alone, where the server cannot be told of it."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await statement
+    except TimeoutError as error:
+        late = QueryTimeoutError()
+        late.outcome = outcome_of(error)
+        raise late from error
 
 
 async def _run(

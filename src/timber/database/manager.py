@@ -123,6 +123,11 @@ class AsyncDatabaseManager(Scopes):
         return self._core.connections.breaker
 
     @property
+    def is_pooled(self) -> bool:
+        """Whether a pooler such as PgBouncer was found on the way to the server."""
+        return self._core.connections.news.is_pooled
+
+    @property
     def holding(self) -> Holding:
         """Which units of work hold a connection while they wait for something else."""
         return self._core.holding
