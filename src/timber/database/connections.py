@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LONG_ENOUGH: Final = 0.25
-"""Seconds after which an attempt to connect that its caller gave up counts against the server."""
+"""Seconds after which an attempt to connect that its caller gives up counts against the server."""
 
 
 class Connections:
@@ -226,8 +226,8 @@ class Connections:
                 breaker.failed()
             elif isinstance(failure, ServiceError):
                 breaker.succeeded()  # it has answered, though with a refusal
-            elif time.monotonic() - began > _LONG_ENOUGH:
-                breaker.failed()
+            elif not remaining(1.0) or time.monotonic() - began > _LONG_ENOUGH:
+                breaker.failed()  # it did not answer while its caller had time
             else:
                 breaker.given_up()
             raise

@@ -101,9 +101,8 @@ class Hosts:
         self, host: str | list[str], port: int | list[int], seconds: float, options: dict[str, Any]
     ) -> asyncpg.Connection[Any]:
         connect: Any = asyncpg.connect
-        driver: asyncpg.Connection[Any] = await connect(
-            host=host, port=port, timeout=seconds, target_session_attrs=self._wanted, **options
-        )
+        place = {"host": host, "port": port, "target_session_attrs": self._wanted}
+        driver: asyncpg.Connection[Any] = await connect(**{**options, **place, "timeout": seconds})
         return driver
 
 

@@ -9,7 +9,7 @@ from timber.context import GRACE, remaining
 from timber.database.driver import Interruption, is_unreplicated
 from timber.database.errors import FOREIGN, is_lost
 from timber.database.outcome import Check, Fetch, Verdict, note_outcome, outcome_of, wait_until_gone
-from timber.database.retry import is_lost_connection, is_repeatable, lone_retrying
+from timber.database.retry import is_repeatable, lone_retrying
 from timber.database.shield import Shield
 from timber.errors import (
     CommitOutcomeUnknownError,
@@ -38,7 +38,7 @@ class LoneStatements:
         self._limit = core.local_settings.get("statement_timeout")
 
     async def fetch(self, statement: Statement, args: Sequence[object]) -> list[Any]:
-        """Run a read; repeated if its connection is lost."""
+        """Run a read; repeated if its connection is lost, or it lost against others."""
         if self._limit is not None:
             return await _within(self._limit, self._fetch(statement, args))
         return await self._fetch(statement, args)
@@ -48,7 +48,7 @@ class LoneStatements:
             try:
                 return await self._read(statement, args)
             except ServiceError as error:
-                if not is_lost_connection(error):
+                if not is_repeatable(error):
                     raise
                 return await lone_retrying(self._core.settings)(self._read, statement, args)
 
