@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from timber.cli import audit, keys, migrate, worker
+from timber.cli import audit, keys, migrate, privacy, worker
 from timber.cli.answers import Commands, Json
 from timber.cli.beginning import init
 from timber.cli.check import check
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
+app.add_typer(privacy.app, name="privacy")
 app.add_typer(worker.app, name="worker")
 app.command()(init)
 app.command()(dev)
