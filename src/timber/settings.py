@@ -123,6 +123,8 @@ class TimberSettings(BaseSettings):
     echo: bool = False
     echo_pool: bool = False
     slow_query_seconds: Seconds = 1.0
+    slow_query_plan: bool = False
+    """Whether the plan of a slow statement is logged too, without values; it is asked for on another connection."""
     held_seconds: Seconds | None = 1.0
     """A unit of work that sends nothing for longer while it holds a connection is named in a warning."""
 
@@ -203,6 +205,7 @@ class SettingsKeywords(TypedDict, total=False):
     echo: bool
     echo_pool: bool
     slow_query_seconds: float
+    slow_query_plan: bool
     held_seconds: float | None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from contextvars import Context
 from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,7 +19,7 @@ from timber.database.shield import Shield
 from timber.errors import PoolTimeoutError, ServiceError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -66,22 +67,30 @@ class Core:
     ) -> list[Any]:
         """Run a statement that returns rows."""
         link.quiet_since = BUSY
+        failure: BaseException | None = None
         started = perf_counter()
         try:
             return await link.driver.fetch(sql, *args)
+        except BaseException as error:
+            failure = error
+            raise
         finally:
             link.quiet_since = ended = perf_counter()
-            self.monitor.ran(statement.label, sql, ended - started)
+            self.monitor.ran(statement.label, sql, ended - started, failure)
 
     async def run_on(self, link: Link, label: str, work: Callable[[Any], Awaitable[T]]) -> T:
         """Run a call of the driver, such as COPY."""
         link.quiet_since = BUSY
+        failure: BaseException | None = None
         started = perf_counter()
         try:
             return await work(link.driver)
+        except BaseException as error:
+            failure = error
+            raise
         finally:
             link.quiet_since = ended = perf_counter()
-            self.monitor.ran(label, label, ended - started)
+            self.monitor.ran(label, label, ended - started, failure)
 
     def failed(self, error: BaseException) -> ServiceError:
         """The error to raise for one of the layers below, of which the other connections are told as well."""
@@ -171,6 +180,12 @@ class Core:
         except TimeoutError:
             logger.warning("Callbacks go on in the background after their task was cancelled.")
         shield.reraise()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something beside the work of whoever is here, without its deadline and its unit of work."""
+        task = asyncio.get_running_loop().create_task(work, context=Context())
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def drain(self) -> None:
         """Wait for callbacks that go on in the background."""

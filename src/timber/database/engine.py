@@ -70,7 +70,7 @@ def listen(  # noqa: C901  # one small function for each event
 
     def translate_error(context: Any) -> BaseException | None:
         if context.engine is engine and context.execution_context is not None:
-            ran(context.execution_context, context.connection)
+            ran(context.execution_context, context.connection, context.original_exception)
         error = context.sqlalchemy_exception or context.original_exception
         connection = context.connection
         transaction = connection and connection.get_execution_options().get(TRANSACTION)
@@ -97,12 +97,12 @@ def listen(  # noqa: C901  # one small function for each event
     ) -> None:
         ran(context, connection)
 
-    def ran(context: Any, connection: Any) -> None:
+    def ran(context: Any, connection: Any, error: BaseException | None = None) -> None:
         sql, began = context.__dict__.pop("timber_began", (None, 0.0))
         if sql is not None:
             ended = perf_counter()
             mark(connection, ended)
-            monitor.ran("session", sql, ended - began)
+            monitor.ran("session", sql, ended - began, error)
 
     def mark(connection: Any, quiet_since: float) -> None:
         transaction = connection.get_execution_options().get(TRANSACTION) if connection else None

@@ -24,6 +24,7 @@ from timber.database.moments import Moments
 from timber.database.monitoring import Monitor, Plan, PoolStatus, pool_status
 from timber.database.schema_lock import schema_transaction
 from timber.database.scopes import Scopes
+from timber.database.slow import SlowPlans
 from timber.database.statements import Statement, compile_statement
 from timber.database.urls import name_of, parse_url
 from timber.database.waits import Waits
@@ -98,6 +99,8 @@ class AsyncDatabaseManager(Scopes):
             monitor=self.monitor,
             moments=self.moments,
         )
+        if settings.slow_query_plan:
+            self.monitor.slow = SlowPlans(self._core).note
         self._lone = LoneStatements(self._core)
         self.listener = Listener(self._core, self._lone)
         listen(engine.sync_engine, core=self._core, owned=self._owns_engine)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import orjson
 
@@ -38,25 +39,55 @@ def pool_status(pool: Any, settings: TimberSettings, checked_out: int) -> PoolSt
     )
 
 
-class Monitor:
-    """Logs statements without their parameters and passes them on to listeners."""
+class Ran(NamedTuple):
+    """A statement that has run, or failed.
 
-    __slots__ = ("_quiet", "echo", "listeners", "slow_seconds")
+    Attributes:
+        label: ``verb model``, such as ``get Session``; ``session`` of an ORM session.
+        sql: its text, with ``$1`` for parameters; an ORM session's may hold what its author wrote into it.
+        error: what it failed with, as the driver raised it.
+    """
+
+    label: str
+    sql: str
+    seconds: float
+    error: BaseException | None
+
+
+class Monitor:
+    """Logs statements without their parameters and passes them on to listeners.
+
+    Attributes:
+        listeners: called with label, SQL text and seconds of every statement.
+        observers: called with every statement as a :class:`Ran`, in the task that sent it.
+        slow: called with label and SQL text of those that were slow.
+        retries: how often work was repeated, by what was in its way.
+    """
+
+    __slots__ = ("echo", "listeners", "observers", "retries", "slow", "slow_seconds")
 
     def __init__(self, *, slow_seconds: float, echo: bool) -> None:
         self.slow_seconds = slow_seconds
         self.echo = echo
         self.listeners: list[Callable[[str, str, float], object]] = []
-        """Called with label, SQL text and seconds of every statement."""
+        self.observers: list[Callable[[Ran], object]] = []
+        self.slow: Callable[[str, str], object] | None = None
+        self.retries: Counter[str] = Counter()
 
-    def ran(self, label: str, sql: str, seconds: float) -> None:
+    def ran(self, label: str, sql: str, seconds: float, error: BaseException | None = None) -> None:
         """Take note of a statement that has run, or failed."""
         if seconds >= self.slow_seconds:
             logger.warning("Slow query (%.3f s), %s: %s", seconds, label, sql)
+            if self.slow is not None:
+                self.slow(label, sql)
         elif self.echo:
             logger.info("%s (%.1f ms): %s", label, seconds * 1000, sql)
         for listener in self.listeners:
             listener(label, sql, seconds)
+        if self.observers:
+            ran = Ran(label, sql, seconds, error)
+            for observer in self.observers:
+                observer(ran)
 
 
 @dataclass(frozen=True, slots=True)

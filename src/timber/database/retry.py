@@ -18,6 +18,9 @@ from timber.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable
+
     from timber.settings import TimberSettings
 
 Trouble = Literal["conflict", "outage"]
@@ -75,17 +78,24 @@ def is_repeatable(error: BaseException) -> bool:
     return trouble_of(error) == "conflict" or is_lost_connection(error)
 
 
-def retrying(settings: TimberSettings, *, locks: bool = False) -> AsyncRetrying:
-    """How :meth:`AsyncDatabaseManager.run` repeats a transaction."""
+def retrying(
+    settings: TimberSettings, *, locks: bool = False, counts: Counter[str] | None = None
+) -> AsyncRetrying:
+    """How :meth:`AsyncDatabaseManager.run` repeats a transaction.
+
+    Args:
+        counts: where repetitions are counted, by what was in the way.
+    """
     return AsyncRetrying(
         retry=retry_if_exception(lambda error: trouble_of(error, locks=locks) is not None),
         stop=_Attempts(settings, locks=locks) | stop_before_delay(remaining(settings.retry_budget)),
         wait=_Waits(settings, locks=locks),
+        before_sleep=_counting(counts),
         reraise=True,
     )
 
 
-def lone_retrying(settings: TimberSettings) -> AsyncRetrying:
+def lone_retrying(settings: TimberSettings, *, counts: Counter[str] | None = None) -> AsyncRetrying:
     """How a lone statement is repeated that is known not to have happened: one attempt less, the first has been made."""
     return AsyncRetrying(
         retry=retry_if_exception(
@@ -98,8 +108,17 @@ def lone_retrying(settings: TimberSettings) -> AsyncRetrying:
         stop=_Attempts(settings, locks=False, made=1)
         | stop_before_delay(remaining(settings.retry_budget)),
         wait=wait_random_exponential(multiplier=settings.conflict_wait, max=1.0),
+        before_sleep=_counting(counts),
         reraise=True,
     )
+
+
+def _counting(counts: Counter[str] | None) -> Callable[[RetryCallState], None]:
+    def count(state: RetryCallState) -> None:
+        if counts is not None:
+            counts[trouble_of(_error_of(state), locks=True) or "outage"] += 1
+
+    return count
 
 
 def _error_of(state: RetryCallState) -> BaseException | None:

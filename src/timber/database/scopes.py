@@ -124,4 +124,5 @@ class Scopes(Speaker):
             ) as unit:
                 return await body(unit)
 
-        return await retrying(self.settings, locks=retry_locks)(attempt)
+        counts = self._core.monitor.retries
+        return await retrying(self.settings, locks=retry_locks, counts=counts)(attempt)

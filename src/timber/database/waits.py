@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 BOUNDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the histogram's buckets in seconds; one more bucket takes what is above."""
@@ -20,9 +23,19 @@ class Waits:
         timed_out: how many waited in vain.
         refused: how many found the queue full.
         waiting: how many wait now.
+        listeners: told of each wait that is over, in seconds.
     """
 
-    __slots__ = ("at_once", "buckets", "refused", "seconds", "timed_out", "waited", "waiting")
+    __slots__ = (
+        "at_once",
+        "buckets",
+        "listeners",
+        "refused",
+        "seconds",
+        "timed_out",
+        "waited",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         self.at_once = 0
@@ -32,9 +45,12 @@ class Waits:
         self.timed_out = 0
         self.refused = 0
         self.waiting = 0
+        self.listeners: list[Callable[[float], object]] = []
 
     def note(self, seconds: float) -> None:
         """Count one wait that is over."""
         self.waited += 1
         self.seconds += seconds
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
+        for listener in self.listeners:
+            listener(seconds)
