@@ -25,6 +25,7 @@ from benchmarks.memory import BOUND_MB, ROWS, weigh_stream
 from benchmarks.operations import OPERATIONS, Operation
 from benchmarks.report import progress, progress_of, write
 from benchmarks.results import Line, Results
+from benchmarks.telemetry import telemetry
 from benchmarks.wire import recorded
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from benchmarks.contenders import Contender
     from benchmarks.database import World
 
-SUITES: Final[dict[str, Suite]] = {"features": features}
+SUITES: Final[dict[str, Suite]] = {"features": features, "telemetry": telemetry}
 DOCS = Path("docs/benchmarks")
 SHORT_STREAM = 20_000
 
