@@ -55,7 +55,9 @@ async def _open(url: str, **settings: Any) -> AsyncGenerator[Scene]:
         RECORDED,
     )
     async with (
-        Timber(url, registry=REGISTRY, providers=providers, **settings) as timber,
+        Timber(
+            url, registry=REGISTRY, providers=providers, cache_url="memory", **settings
+        ) as timber,
         connected(url) as beside,
     ):
         rows = timber.repository("Dossier", timber.registry.read_dto("Dossier"))

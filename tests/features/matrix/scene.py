@@ -56,6 +56,23 @@ class Scene:
         for work in self.embedding.background():
             await work.step()
 
+    async def cached_reads(self, *, fresh: bool = False) -> list[object]:
+        """What reads give that may come from the cache."""
+        rows = self.rows
+        return [
+            await rows.get_or_none(self.keys[0], fresh=fresh),
+            await rows.get_many(self.keys, fresh=fresh),
+            await rows.find(user_id="u", fresh=fresh),
+            await rows.count(user_id="u", fresh=fresh),
+            (await rows.page(user_id="u", fresh=fresh)).total,
+        ]
+
+    @property
+    def hits(self) -> int:
+        """How many reads the memory has answered."""
+        hits: int = self.timber.cache.stats()["l1"]["Dossier"]["hits"]
+        return hits
+
     async def pending(self) -> set[Any]:
         """The keys of the rows that wait to be embedded."""
         rows = await self.beside.fetch(

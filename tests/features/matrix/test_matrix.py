@@ -98,6 +98,20 @@ class TestAPathThatBringsNoValues:
         assert not left
 
 
+@pytest.mark.parametrize("path", [*WRITING, *CHANGING])
+async def test_a_path_that_writes_leaves_nothing_stale_in_the_cache(
+    scene: Scene, path: str
+) -> None:
+    await scene.cached_reads()
+    hits = scene.hits
+    before = await scene.cached_reads()
+    assert scene.hits > hits
+    await (WRITING[path] if path in WRITING else CHANGING[path][0])(scene)
+    assert await scene.cached_reads() == await scene.cached_reads(fresh=True)
+    if path in WRITING:
+        assert await scene.cached_reads() != before
+
+
 @pytest.mark.parametrize("path", READING)
 async def test_a_path_that_reads_gives_the_value_back(scene: Scene, path: str) -> None:
     assert await READING[path](scene) == ["old-secret"]
