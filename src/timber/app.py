@@ -16,6 +16,7 @@ from typing_extensions import Unpack
 from timber.database.embedded import EmbeddedPostgres
 from timber.database.levels import Isolation
 from timber.database.manager import AsyncDatabaseManager
+from timber.database.transactional import Decorator, make_transactional
 from timber.database.unit_of_work import UnitOfWork
 from timber.database.urls import parse_url
 from timber.errors import ConfigurationError, UnavailableError, UsageError
@@ -405,6 +406,27 @@ class Timber:
         """
         return await self.db.run(
             body,
+            isolation=isolation,
+            statement_timeout=statement_timeout,
+            lock_timeout=lock_timeout,
+            retry_locks=retry_locks,
+        )
+
+    def transactional(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        statement_timeout: float | None = None,
+        lock_timeout: float | None = None,
+        retry_locks: bool = False,
+    ) -> Decorator:
+        """A decorator for a function that takes a unit of work first: :meth:`run` without the argument.
+
+        Called inside a unit of work the function joins that one and is not repeated by itself; timeouts are those of the
+        outer one, and another isolation than it was begun with is a ``UsageError``. It may decorate before the start.
+        """
+        return make_transactional(
+            lambda: self.db,
             isolation=isolation,
             statement_timeout=statement_timeout,
             lock_timeout=lock_timeout,

@@ -89,8 +89,9 @@ async def test_the_policy_for_each_sqlstate(make_db: MakeDb, observer: Observer,
 
 
 def test_the_table_holds_what_was_tried():
-    told = {state for state in TRANSIENT if state != "0A000"}
+    told = {state for state, row in TRANSIENT.items() if row.condition is None}
     assert told == {*CONFLICTS, *OUTAGES}
+    assert {state for state, row in TRANSIENT.items() if row.condition} == {"55P03", "0A000"}
 
 
 def test_what_is_final_by_its_kind():
@@ -103,6 +104,10 @@ def test_what_is_final_by_its_kind():
     assert trouble_of(PoolTimeoutError()) == "outage"
     assert trouble_of(UnavailableError()) == "outage"
     assert trouble_of(SerializationError(sqlstate="40001")) == "conflict"
+    for outcome in ("committed", "unknown"):
+        settled = UnavailableError()
+        settled.outcome = outcome  # type: ignore[assignment]
+        assert trouble_of(settled) is None, "whatever it was, it must not be done again"
 
 
 async def test_by_default_conflicts_are_tried_five_times_and_outages_three(make_db: MakeDb):

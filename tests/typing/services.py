@@ -138,6 +138,13 @@ async def units_of_work(url: str) -> None:
             return await timber.sessions.create_session("user-1", "research")
 
         assert_type(await timber.run(transfer), SessionDTO)
+
+        @timber.transactional(isolation="serializable")
+        async def rename(uow: UnitOfWork, id: UUID, *, name: str) -> SessionDTO:
+            return await timber.sessions.create_session(name, "research")
+
+        assert_type(await rename(UUID(int=0), name="user-2"), SessionDTO)
+        await rename(UUID(int=0), nom="user-2")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
     assert_type(await initialize_timber(url), Timber)
     found = outcome_of(ValueError())
     if found is not None:

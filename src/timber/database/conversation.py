@@ -10,7 +10,7 @@ from timber.context import GRACE, check_deadline, remaining
 from timber.database.adapter import AdapterTransaction
 from timber.database.errors import FOREIGN, came_from_server, is_lost, scrub, state_of
 from timber.database.holding import BUSY
-from timber.database.levels import Level, TransactionOptions
+from timber.database.levels import Isolation, Level, TransactionOptions
 from timber.database.shield import Shield
 from timber.database.statements import XID_COLUMN
 from timber.errors import Outcome, UnitOfWorkClosedError, UnitOfWorkDoomedError, UsageError
@@ -154,6 +154,11 @@ class Conversation:
             await self._send_pending()
         assert self.link is not None
         return self.link
+
+    @property
+    def isolation(self) -> Isolation | None:
+        """What it was begun with, None if that was left to the connection's settings."""
+        return self._options.isolation
 
     @property
     def owner(self) -> asyncio.Task[Any] | None:

@@ -15,6 +15,7 @@ from timber.database.door import Door
 from timber.database.errors import FOREIGN, translate
 from timber.database.holding import BUSY, Holding
 from timber.database.levels import local_settings
+from timber.database.retry import Attempts, RetryBudget
 from timber.database.shield import Shield
 from timber.errors import PoolTimeoutError, ServiceError, UnavailableError
 
@@ -57,6 +58,7 @@ class Core:
         self.monitor = monitor
         self.moments = moments
         self.door = Door(target)
+        self.retry_budget = RetryBudget(settings.retry_rate)
         self.holding = Holding(settings.held_seconds, target)
         self.local_settings = local_settings(settings) if settings.pgbouncer else {}
         """What each transaction sets for itself, where a connection cannot have settings of its own."""
@@ -91,6 +93,16 @@ class Core:
         finally:
             link.quiet_since = ended = perf_counter()
             self.monitor.ran(label, label, ended - started, failure)
+
+    def attempts(self, *, locks: bool = False, safe: bool = False) -> Attempts:
+        """How one piece of work is repeated; see :class:`Attempts`."""
+        return Attempts(
+            self.settings,
+            self.retry_budget,
+            counts=self.monitor.retries,
+            locks=locks,
+            safe=safe,
+        )
 
     def failed(self, error: BaseException) -> ServiceError:
         """The error to raise for one of the layers below, of which the other connections are told as well."""

@@ -9,7 +9,7 @@ from timber.context import GRACE, remaining
 from timber.database.driver import Interruption, is_unreplicated
 from timber.database.errors import FOREIGN, is_lost
 from timber.database.outcome import Check, Fetch, Verdict, note_outcome, outcome_of, wait_until_gone
-from timber.database.retry import is_repeatable, lone_retrying, trouble_of
+from timber.database.retry import is_repeatable
 from timber.database.shield import Shield
 from timber.errors import (
     CommitOutcomeUnknownError,
@@ -21,8 +21,6 @@ from timber.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-
-    from tenacity import AsyncRetrying
 
     from timber.database.core import Core
     from timber.database.links import Link
@@ -52,7 +50,10 @@ class LoneStatements:
             except ServiceError as error:
                 if not is_repeatable(error):
                     raise
-                return await self._again(error)(self._read, statement, args)
+                rows: list[Any] = await self._core.attempts().run_again(
+                    error, self._read, statement, args
+                )
+                return rows
 
     async def write(
         self, statement: Statement, args: Sequence[object], check: Check | None
@@ -92,14 +93,7 @@ class LoneStatements:
             except ServiceError as error:
                 if error.outcome != "rolled_back" or not is_repeatable(error):
                     raise
-                again = self._again(error)
-            return await again(self._write, work, check)
-
-    def _again(self, error: ServiceError) -> AsyncRetrying:
-        """How a statement that has failed once is repeated."""
-        counts = self._core.monitor.retries
-        counts[trouble_of(error) or "outage"] += 1
-        return lone_retrying(self._core.settings, counts=counts)
+                return await self._core.attempts().run_again(error, self._write, work, check)
 
     async def _read(self, statement: Statement, args: Sequence[object]) -> list[Any]:
         core = self._core

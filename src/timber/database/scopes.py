@@ -6,9 +6,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from timber.database.levels import Isolation, TransactionOptions
-from timber.database.retry import retrying
 from timber.database.sessions import OwnSession
 from timber.database.speaking import Speaker
+from timber.database.transactional import Decorator, make_transactional
 from timber.database.unit_of_work import UnitOfWork, current_unit_of_work
 from timber.errors import UsageError
 
@@ -104,6 +104,7 @@ class Scopes(Speaker):
         statement_timeout: float | None = None,
         lock_timeout: float | None = None,
         retry_locks: bool = False,
+        safe: bool = False,
     ) -> T:
         """Run ``body`` in a unit of work, and again as a whole when it loses against another one or the connection fails.
 
@@ -111,6 +112,7 @@ class Scopes(Speaker):
 
         Args:
             retry_locks: also when a lock was not to be had within ``lock_timeout``.
+            safe: the body itself sees to it that it happens once, so that it is repeated after an unknown outcome too.
         """
         if self.current() is not None:
             raise UsageError(
@@ -124,5 +126,27 @@ class Scopes(Speaker):
             ) as unit:
                 return await body(unit)
 
-        counts = self._core.monitor.retries
-        return await retrying(self.settings, locks=retry_locks, counts=counts)(attempt)
+        attempts = self._core.attempts(locks=retry_locks, safe=safe)
+        result: T = await attempts.run(attempt)
+        return result
+
+    def transactional(
+        self,
+        *,
+        isolation: Isolation | None = None,
+        statement_timeout: float | None = None,
+        lock_timeout: float | None = None,
+        retry_locks: bool = False,
+    ) -> Decorator:
+        """A decorator for a function that takes a unit of work first: :meth:`run` without the argument.
+
+        Called inside a unit of work the function joins that one and is not repeated by itself; timeouts are those of the
+        outer one, and another isolation than it was begun with is a ``UsageError``.
+        """
+        return make_transactional(
+            lambda: self,
+            isolation=isolation,
+            statement_timeout=statement_timeout,
+            lock_timeout=lock_timeout,
+            retry_locks=retry_locks,
+        )
