@@ -111,6 +111,27 @@ async def test_a_value_is_not_good_under_the_name_of_another_key(accounts, keys)
             await read(accounts, {**kept, name: renamed})
 
 
+async def test_the_name_of_a_key_is_bound_even_where_two_names_have_one_key(accounts, keys):
+    keys.replace("two", keys.keys["one"])
+    (kept,) = await stored(accounts, [row(1)])
+    for name in COLUMNS:
+        renamed = kept[name].replace(b"one", b"two", 1)
+        with pytest.raises(DecryptionError, match="'two'"):
+            await read(accounts, {**kept, name: renamed})
+
+
+async def test_the_type_of_a_value_is_bound(accounts, keys, tmp_path):
+    (kept,) = await stored(accounts, [row(1)])
+    retyped = tmp_path / "models.yaml"
+    retyped.write_text(FILE.read_text().replace("photo, type: Binary", "photo, type: Text"))
+    other = feature("Account", EncryptionProvider(keys), ModelRegistry(files=[retyped]))
+    with pytest.raises(DecryptionError, match="another type than Text"):
+        await read(other, kept)
+    tag = bytes((1,))
+    with pytest.raises(DecryptionError, match="was changed"):
+        await read(other, {**kept, "photo": kept["photo"][:2] + tag + kept["photo"][3:]})
+
+
 async def test_a_row_given_another_key_cannot_be_read(accounts):
     (kept,) = await stored(accounts, [row(1)])
     with pytest.raises(DecryptionError, match="moved here from another row"):
