@@ -60,6 +60,7 @@ class KeyRing(Protocol):
         Raises:
             ConfigurationError: there are none.
         """
+        ...
 
 
 class EnvironmentKeyRing:

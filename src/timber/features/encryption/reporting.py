@@ -77,7 +77,7 @@ async def key_usage(
     return found
 
 
-def _counting(column: sa.Column[Any]) -> sa.Select[Any]:
+def _counting(column: sa.Column[Any]) -> sa.Executable:
     """Values by the kind and the id of the key in their heads; those of persons together."""
     byte = sa.func.get_byte
     ours = sa.and_(sa.func.octet_length(column) > ID_AT, byte(column, 0) == VERSION)
