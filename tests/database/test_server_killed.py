@@ -26,7 +26,7 @@ from tests.database.ledger import (
 from tests.database.own_server import OwnServer
 from tests.harness.proxy import Proxy
 from timber.database.manager import AsyncDatabaseManager
-from timber.database.outcome import outcome_of
+from timber.database.outcome import _never_was, outcome_of
 from timber.database.unit_of_work import UnitOfWork
 from timber.errors import CommitOutcomeUnknownError, UnavailableError
 from timber.settings import TimberSettings
@@ -98,6 +98,54 @@ async def test_a_lost_transaction_is_not_called_committed_when_its_id_is_used_ag
     assert uow.outcome == outcome_of(caught.value) != "committed"
     assert_nothing_is_held(db)
     await observer.connection.close()
+
+
+@pytest.mark.parametrize("reused", [True, False])
+async def test_a_transaction_that_a_crash_took_is_known_to_be_rolled_back(
+    own_server: OwnServer, its_db: AsyncDatabaseManager, its_proxy: Proxy, reused: bool
+):
+    """Its id was not known to the server that came back, whoever has it since."""
+    db = its_db
+    link, xids = None, []
+
+    async def crash(unit: UnitOfWork) -> None:
+        nonlocal link
+        link = unit.transaction.link
+        xids.append(int(await link.driver.fetchval("SELECT pg_current_xact_id()::text")))  # type: ignore[union-attr]
+        its_proxy.freeze_after(0, "to_server")  # the COMMIT never arrives
+        later = asyncio.get_running_loop().create_task(come_back())
+        tasks.append(later)
+
+    async def come_back() -> None:
+        await asyncio.sleep(1.1)  # checkpoints are dated to the second
+        await _kill_and_restart(own_server)
+        if reused:
+            await _use_ids(own_server, 20)
+        its_proxy.cut_all()
+        its_proxy.heal()
+
+    tasks: list[asyncio.Task[None]] = []
+    db.moments.before_commit.append(crash)
+    with pytest.raises(UnavailableError):
+        async with db.unit_of_work() as uow:
+            await insert(db, "lost")
+    await asyncio.gather(*tasks)
+    assert uow.outcome == "rolled_back"
+
+
+async def test_what_had_committed_is_not_taken_for_lost_by_a_checkpoint(
+    own_server: OwnServer, its_db: AsyncDatabaseManager
+):
+    db = its_db
+    observer = await _connect(own_server)
+    sent = asyncio.get_running_loop().time()
+    xid = int(await observer.value("SELECT pg_current_xact_id()::text"))
+    await observer.connection.execute("CHECKPOINT")
+    await _use_ids(own_server, 5)
+    for moment in (sent, sent - 3600):
+        assert not await _never_was(observer.connection, xid, moment)
+    await observer.connection.close()
+    assert_nothing_is_held(db)
 
 
 async def test_what_run_lost_in_a_crash_is_not_doubled_and_not_called_committed(

@@ -35,7 +35,7 @@ KILLED_AT, RESTARTED_AT = 3.0, 6.0
 PATIENCE = 60.0
 
 COMMANDS = {
-    "fastapi": "-m uvicorn --factory research_api.app:create_app --log-level critical --port",
+    "fastapi": "-m uvicorn --factory research_api.app:create_app --timeout-keep-alive 120 --port",
     "aiohttp": "-m aiohttp.web research_api.aiohttp_app:create_app -H 127.0.0.1 -P",
 }
 
@@ -59,6 +59,8 @@ def running(framework: str, database_url: str) -> Generator[str]:
     process = subprocess.Popen(
         [sys.executable, *COMMANDS[framework].split(), str(port)],
         cwd=EXAMPLES,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
         env={**os.environ, "TIMBER_DATABASE_URL": database_url, "PYTHONPATH": str(EXAMPLES)},
     )
     try:

@@ -89,19 +89,37 @@ select exists (select from pg_stat_activity where pid = $1 and backend_start = $
 _TERMINATE = (
     "select pg_terminate_backend(pid) from pg_stat_activity where pid = $1 and backend_start = $2"
 )
+# The server knew no such id when a checkpoint of its own began after the COMMIT had been sent: the id has been handed out
+# since, so that whoever was given it before was lost. Clocks of two servers are not compared: the timelines are the same.
+_NEVER_WAS = """
+select checkpoint_time > clock_timestamp() - make_interval(secs => $2)
+   and lpad(to_hex(timeline_id), 8, '0') = lower(left(pg_walfile_name(pg_current_wal_lsn()), 8))
+   and $1::text::numeric >= split_part(next_xid, ':', 1)::numeric * 4294967296 + split_part(next_xid, ':', 2)::numeric
+  from pg_control_checkpoint()
+"""
 _POLL_SECONDS = 0.02
 _PATIENCE_SECONDS = 0.2
 
 
 async def resolve_transaction(
-    driver: asyncpg.Connection, xid: int, backend: Backend, witness: Check | None, fetch: Fetch
+    driver: asyncpg.Connection,
+    xid: int,
+    backend: Backend,
+    witness: Check | None,
+    fetch: Fetch,
+    *,
+    sent: float | None = None,
 ) -> Outcome:
     """What became of transaction ``xid`` of a connection that is lost, asked on another one.
 
     Waits while the old server process still works on it, and ends that process when it is not coming to an end by itself:
     it waits for a client that is gone. Ids that had not reached the disk are handed out again after a crash, so that
     ``committed`` may then be said of somebody else's transaction: it counts only if the server has not crashed since, or if
-    ``witness`` finds what the transaction wrote. Every other answer holds: a commit that reached the disk keeps its id.
+    ``witness`` finds what the transaction wrote. It is rolled back if the server, coming back, did not know the id. Every
+    other answer holds: a commit that reached the disk keeps its id.
+
+    Args:
+        sent: the event loop's time when COMMIT was sent.
     """
     waited = 0.0
     while True:
@@ -114,16 +132,25 @@ async def resolve_transaction(
         if row["status"] == "aborted":
             return "rolled_back"
         if row["status"] == "committed":
-            if not crashed:
+            if not crashed or (witness is not None and (await witness(fetch))[0] == "committed"):
                 return "committed"
-            found = await witness(fetch) if witness is not None else ("unknown", ())
-            # A row that is not there may have been deleted since: only a find is proof.
-            return "committed" if found[0] == "committed" else "unknown"
+            # A row that is not there may have been deleted since: that is no proof.
+            lost = sent is not None and await _never_was(driver, xid, sent)
+            return "rolled_back" if lost else "unknown"
         if row["status"] is None:
             return "unknown"  # so long ago that the server has forgotten it
         if crashed and not row["running"] and backend.pid is not None:
             return "rolled_back"  # in progress, but not in the process we knew
         waited = await _wait_for(driver, backend, waited)
+
+
+async def _never_was(driver: asyncpg.Connection, xid: int, sent: float) -> bool:
+    """Whether the transaction is known to have been lost in a crash."""
+    seconds = asyncio.get_running_loop().time() - sent
+    try:
+        return bool(await driver.fetchval(_NEVER_WAS, str(xid), seconds))
+    except asyncpg.PostgresError:
+        return False  # not everybody may ask, and a standby cannot be asked
 
 
 async def wait_until_gone(driver: asyncpg.Connection, backend: Backend) -> bool:

@@ -131,6 +131,7 @@ class Transaction(Conversation):
             raise UnavailableError(f"The connection to {self._core.target} was lost.")
         self._core.holding.end(self)
         limit = self._core.settings.commit_timeout
+        sent = asyncio.get_running_loop().time()
         shield = Shield(lambda: remaining(limit, grace=GRACE), link.driver.terminate)
         failure: ServiceError | None = None
         try:
@@ -150,7 +151,7 @@ class Transaction(Conversation):
             elif shield.expired:
                 self.outcome = "unknown"
             else:
-                self.outcome = await self._resolve(link, shield)
+                self.outcome = await self._resolve(link, shield, sent)
         if shield.cancelled is not None:
             note_outcome(shield.cancelled, self.outcome)
             raise shield.cancelled from failure
@@ -197,12 +198,12 @@ class Transaction(Conversation):
             except BaseException as error:
                 self.fail(error)
 
-    async def _resolve(self, lost: Link, shield: Shield) -> Outcome:
+    async def _resolve(self, lost: Link, shield: Shield, sent: float) -> Outcome:
         assert self._xid is not None
         xid, witness = self._xid, self._witness
 
         async def ask(driver: Any, fetch: Fetch) -> Outcome:
-            return await resolve_transaction(driver, xid, lost.backend, witness, fetch)
+            return await resolve_transaction(driver, xid, lost.backend, witness, fetch, sent=sent)
 
         outcome, cancelled = await self._core.ask_elsewhere(ask)
         shield.cancelled = shield.cancelled or cancelled
