@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Generator
+from contextlib import closing
 
 import aiohttp
 import pytest
 from aiohttp import web
 from fastapi import FastAPI
 
+from tests.cache.servers import Tormented
 from tests.harness.proxy import Proxy
 from tests.harness.serving import Client, serve_aiohttp, serve_asgi
 from tests.integrations.cases.errors import check_problem
@@ -16,7 +19,6 @@ from timber import Timber
 from timber.integrations import aiohttp as in_aiohttp
 from timber.integrations import fastapi as in_fastapi
 from timber.integrations.fastapi import TimberDep
-from timber.integrations.probes import readiness
 
 
 @pytest.fixture
@@ -31,8 +33,6 @@ async def web_client(
 ) -> AsyncGenerator[Client]:
     """A client of a service whose database is behind the proxy."""
     # A thread of this test's own waits for the server, so that the proxy goes on meanwhile.
-    import asyncio
-
     timber = Timber(proxy.url, outage_attempts=1, connect_timeout=1.0)
     served = _serve(request.param, timber)
     address = await asyncio.to_thread(next, served)
@@ -97,25 +97,22 @@ async def test_a_database_that_says_nothing_is_given_up_in_time(web_client: Clie
     proxy.heal()
 
 
-class Cache:
-    def __init__(self, *, up: bool) -> None:
-        self.up = up
-
-    async def health_check(self) -> bool:
-        return self.up
-
-
-@pytest.mark.parametrize(
-    ("cache", "status", "said"),
-    [
-        (None, "ready", "off"),
-        (object(), "ready", "off"),
-        (Cache(up=True), "ready", "up"),
-        (Cache(up=False), "degraded", "down"),
-    ],
-)
+@pytest.mark.parametrize("kind", ["fastapi", "aiohttp"])
 async def test_without_its_cache_a_service_is_degraded_and_ready(
-    timber: Timber, cache: object, status: str, said: str
+    database_url: str, clean_tables: None, session: aiohttp.ClientSession, kind: str
 ):
-    found = await readiness(timber.db, cache, "/readyz")
-    assert found.model_dump() == {"status": status, "checks": {"database": "up", "cache": said}}
+    with (
+        Tormented() as redis,
+        closing(_serve(kind, Timber(database_url, cache_url=redis.url))) as it,
+    ):
+        client = Client(session, next(it), "user-1")
+        for stop, start in ((redis.freeze, redis.thaw), (redis.kill, redis.start)):
+            up = {"status": "ready", "checks": {"database": "up", "cache": "up"}}
+            assert (await client.get("/readyz")).json == up
+            stop()
+            reply = await client.get("/readyz")
+            assert reply.status == 200
+            down = {"status": "degraded", "checks": {"database": "up", "cache": "down"}}
+            assert reply.json == down
+            assert (await client.get("/count")).json == 0
+            start()

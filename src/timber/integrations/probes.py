@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
+from typing import Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
+from timber import Timber
 from timber.context import deadline
-from timber.errors import ServiceError
+from timber.errors import ServiceError, UsageError
 from timber.integrations.problems import Problem, problem_of_status
-
-if TYPE_CHECKING:
-    from timber.database.manager import AsyncDatabaseManager
 
 logger = logging.getLogger(__name__)
 
@@ -46,21 +44,25 @@ class Readiness(BaseModel):
     checks: Checks
 
 
-@runtime_checkable
-class HealthChecked(Protocol):
-    """A cache that can say whether its server answers."""
-
-    async def health_check(self) -> bool:
-        """Whether it does."""
-        raise NotImplementedError
+class _Pinged(Protocol):
+    async def ping(self) -> None: ...
 
 
-async def readiness(db: AsyncDatabaseManager, cache: Any, instance: str) -> Readiness | Problem:
-    """How ready the service is; a problem with status 503 where its database does not answer within two seconds.
+class _HealthChecked(Protocol):
+    async def health_check(self) -> bool: ...
 
-    Args:
-        cache: the cache; None, or what cannot be asked, is none.
-    """
+
+async def readiness(timber: Timber, instance: str) -> Readiness | Problem:
+    """How ready a service is; a problem with status 503 where its database does not answer within two seconds."""
+    try:
+        cache = timber.cache
+    except UsageError:
+        cache = None  # it has none
+    return await judge(timber.db, cache, instance)
+
+
+async def judge(db: _Pinged, cache: _HealthChecked | None, instance: str) -> Readiness | Problem:
+    """How ready a service on this database and this cache is."""
     checks = Checks(database=await _database(db), cache=await _cache(cache))
     if checks.database == "down":
         said = "The database does not answer."
@@ -68,7 +70,7 @@ async def readiness(db: AsyncDatabaseManager, cache: Any, instance: str) -> Read
     return Readiness(status="degraded" if checks.cache == "down" else "ready", checks=checks)
 
 
-async def _database(db: AsyncDatabaseManager) -> Literal["up", "down"]:
+async def _database(db: _Pinged) -> Literal["up", "down"]:
     try:
         async with deadline(_PATIENCE):
             await db.ping()
@@ -78,7 +80,7 @@ async def _database(db: AsyncDatabaseManager) -> Literal["up", "down"]:
     return "up"
 
 
-async def _cache(cache: Any) -> Literal["up", "down", "off"]:
-    if not isinstance(cache, HealthChecked):
+async def _cache(cache: _HealthChecked | None) -> Literal["up", "down", "off"]:
+    if cache is None:
         return "off"
     return "up" if await cache.health_check() else "down"

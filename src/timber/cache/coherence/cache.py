@@ -201,6 +201,10 @@ class CoherentCache:
 
     # Looking
 
+    async def health_check(self) -> bool:
+        """Whether Redis answers as a primary; a cache in the process alone is always there."""
+        return self._store is None or await self._store.probe()
+
     def stats(self) -> dict[str, Any]:
         """Counts for each level and model, and the state of the whole."""
         stats = self.levels.stats.as_dict()

@@ -71,6 +71,5 @@ async def _livez(_request: web.Request) -> web.Response:
 
 
 async def _readyz(request: web.Request) -> web.Response:
-    timber = timber_of(request)
-    found = await readiness(timber.db, getattr(timber, "cache", None), request.path)
+    found = await readiness(timber_of(request), request.path)
     return problem_response(found) if isinstance(found, Problem) else json_response(found)

@@ -78,7 +78,7 @@ async def _livez() -> Response:
 
 
 async def _readyz(request: Request, timber: TimberDep) -> Any:
-    found = await readiness(timber.db, getattr(timber, "cache", None), request.url.path)
+    found = await readiness(timber, request.url.path)
     if isinstance(found, Problem):
         return problem_response(found)
     return Response(found.model_dump_json(), media_type="application/json")
