@@ -124,6 +124,14 @@ async def test_only_declared_columns_are_recorded(labels, log):
     assert await actions(log, "Label", "vip") == [("insert", ("color",)), ("update", ("color",))]
 
 
+async def test_keys_that_are_text_find_their_rows_in_a_batch(labels, log):
+    keys = await labels.insert_many([{"code": f"c{n}", "color": f"red{n}"} for n in range(4)])
+    await labels.insert_many_returning([{"code": f"d{n}", "color": "blue"} for n in range(2)])
+    for number, key in enumerate(keys):
+        assert log.proves((await log.history("Label", key)).items[0], "color", f"red{number}")
+    assert len((await log.history("Label", "d1")).items) == 1
+
+
 async def test_services_record_what_their_repositories_do(bank, log):
     service = bank.service("Account")
     with acting_as("web"):

@@ -152,6 +152,22 @@ async def test_a_timber_seals_by_itself(audited_url, bank, log):
     assert (await log.verify()).sealed_rows == 1
 
 
+async def test_a_worker_seals_too_and_says_what_is_left(bank, accounts, log):
+    await accounts.insert_many([account(n) for n in range(3)])
+    await finished(bank)
+    told: list[tuple[str, int]] = []
+    background = bank.background(report=lambda name, number: told.append((name, number)))
+    figures = (await background.figures())["audit"]
+    assert figures["unsealed_rows"] == 3
+    assert figures["oldest_seconds"] > 0
+    assert await background.run_once() == {"audit": 3}
+    assert told == [("audit", 3)]
+    await accounts.insert(account(9))
+    assert await background.run_once() == {"audit": 0}, "it is too early for another seal"
+    assert (await background.figures())["audit"]["unsealed_rows"] == 1
+    assert (await log.verify()).ok
+
+
 async def test_a_sealer_goes_on_after_a_failure_and_ends_with_its_database(
     bank, sealer, log, monkeypatch, caplog
 ):

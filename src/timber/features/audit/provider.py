@@ -11,10 +11,14 @@ from timber.features.audit.keys import AuditKeys
 from timber.features.audit.log import AuditLog
 from timber.features.audit.recording import NAME, Audit
 from timber.features.audit.sealing import Sealer
+from timber.features.audit.working import SealingWork
 from timber.features.feature import Feature, FeatureProvider, declaration
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from timber.database.manager import AsyncDatabaseManager
+    from timber.features.background import BackgroundWork
     from timber.features.feature import FeatureModel
     from timber.models.feature_configs import AuditConfig
     from timber.models.registry import ModelRegistry
@@ -49,6 +53,7 @@ class AuditProvider(FeatureProvider):
         self._seal_every = seal_every
         self._actors = Actors()
         self._sealing: asyncio.Task[None] | None = None
+        self._work: tuple[BackgroundWork, ...] = ()
 
     def feature(self, model: FeatureModel) -> Feature:
         """The audit of one model."""
@@ -62,10 +67,16 @@ class AuditProvider(FeatureProvider):
     async def start(self, db: AsyncDatabaseManager, registry: ModelRegistry) -> None:
         """Begin to seal, where this process is to and a model is audited."""
         names = registry.list_models()
-        audited = any(registry.model_config(name).features.audit for name in names)
-        if self._seal_every is not None and audited:
-            sealer = Sealer(db, self._keys)
+        if all(registry.model_config(name).features.audit is None for name in names):
+            return
+        sealer = Sealer(db, self._keys)
+        self._work = (SealingWork(db, sealer),)
+        if self._seal_every is not None:
             self._sealing = asyncio.create_task(sealer.run(self._seal_every), name="timber sealer")
+
+    def background(self) -> Sequence[BackgroundWork]:
+        """The sealing, for a worker."""
+        return self._work
 
     async def close(self) -> None:
         """Stop sealing."""

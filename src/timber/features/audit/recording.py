@@ -14,6 +14,7 @@ from timber.features.audit.digests import SIZE, Digester, row_digest
 from timber.features.feature import Companion, Feature
 from timber.models.audit_tables import ROWS
 from timber.models.column_types import SEARCH_VECTOR
+from timber.models.stored import blind_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -196,7 +197,10 @@ def audited_columns(config: ModelConfig, declared: AuditConfig) -> list[str]:
         chosen = list(declared.columns)
     else:
         feed = config.features.feed
-        own = {*_BOOKKEEPING, config.primary_key, *({feed.column} if feed is not None else ())}
+        encryption = config.features.encryption
+        own = {*_BOOKKEEPING, config.primary_key}
+        own |= {feed.column} if feed is not None else set()
+        own |= {blind_index(name) for name in encryption.searchable} if encryption else set()
         chosen = [
             column.name
             for column in config.columns

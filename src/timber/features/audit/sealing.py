@@ -23,6 +23,7 @@ BATCH: Final = 10_000
 SEALS_AT_ONCE: Final = 10
 """Seals of one transaction of the sealer."""
 
+_NO_TABLE: Final = "42P01"
 _LOCK: Final = 0x74696D626572_5EA1  # "timber", seal
 _TRY_LOCK = Statement("SELECT pg_try_advisory_xact_lock($1) AS is_ours", label="lock audit seals")
 _HEAD = Statement(READ_HEAD, label="read audit seals")
@@ -83,7 +84,10 @@ class Sealer:
             except ServiceError as error:
                 if self._is_closed():
                     return
-                logger.warning("The audit could not be sealed: %s", error)
+                # Tables that are not made yet hold nothing to seal; whoever writes is told of them.
+                missing = getattr(error, "sqlstate", None) == _NO_TABLE
+                level = logging.DEBUG if missing else logging.WARNING
+                logger.log(level, "The audit could not be sealed: %s", error)
             await asyncio.sleep(every)
 
     def _is_closed(self) -> bool:
@@ -107,8 +111,7 @@ class Sealer:
             if not (await self._db.fetch(_TRY_LOCK, [_LOCK]))[0]["is_ours"]:
                 return 0
             # Read after the lock is held: what the sealer before has left is there.
-            found = await self._db.fetch(_HEAD)
-            head = Seal.of_record(found[0]) if found else None
+            head = await read_head(self._db)
             made: list[Seal] = []
             for stretch in await stretches(self._db, head):
                 if len(made) < SEALS_AT_ONCE:
@@ -156,6 +159,12 @@ class Sealer:
             sealed_at=self._db.clock(),
         )
         return replace(seal, seal=seal.made_with(key))
+
+
+async def read_head(db: AsyncDatabaseManager) -> Seal | None:
+    """The last seal; None if nothing was sealed yet."""
+    found = await db.fetch(_HEAD)
+    return Seal.of_record(found[0]) if found else None
 
 
 async def stretches(db: AsyncDatabaseManager, head: Seal | None) -> list[Stretch]:

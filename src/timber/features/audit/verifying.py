@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from timber.database.statements import Statement
 from timber.features.audit.digests import row_digest, same
 from timber.features.audit.reports import Anchor, AuditProblem, AuditReport
-from timber.features.audit.sealing import stretches, upcoming
-from timber.features.audit.seals import END, READ_HEAD, READ_ROWS, RowsDigest, Seal
+from timber.features.audit.sealing import read_head, stretches, upcoming
+from timber.features.audit.seals import END, READ_ROWS, RowsDigest, Seal
 from timber.models.audit_tables import SEALS
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ BEGINNING: Final = -(2**63)
 SHOWN: Final = 100
 """How many problems are told one by one."""
 
-_HEAD = Statement(READ_HEAD, label="read audit seals")
 _ROWS = Statement(READ_ROWS, label="read audit rows")
 _SEALS = Statement(f"SELECT * FROM {SEALS} ORDER BY number", label="read audit seals")  # noqa: S608
 _SEALS_OF = Statement(
@@ -42,8 +41,8 @@ _transaction = itemgetter("transaction_id")
 
 async def read_anchor(db: AsyncDatabaseManager) -> Anchor | None:
     """The end of the chain as it is now; None if nothing was sealed yet."""
-    found = await db.fetch(_HEAD)
-    return _anchor(Seal.of_record(found[0])) if found else None
+    head = await read_head(db)
+    return _anchor(head) if head is not None else None
 
 
 async def verify(
