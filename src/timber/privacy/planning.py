@@ -59,8 +59,8 @@ class PersonalModels:
         self.holdings: dict[str, Holding] = {}
         self.references: dict[str, list[Reference]] = {name: [] for name in self._configs}
         self.links: dict[str, list[Link]] = {name: [] for name in self._configs}
-        for table in registry.metadata.sorted_tables:
-            self._read(table)
+        for name in sorted(registry.metadata.tables):
+            self._read(registry.metadata.tables[name])
         for name, config in self._configs.items():
             if config.features.personal_data is not None:
                 self._hold(name)
