@@ -273,6 +273,7 @@ class Timber:
                 parts.registry,
                 lambda model: self.repository(model, parts.registry.read_dto(model)),
                 features=parts.features,
+                cache=parts.cache,
             )
         return parts.privacy
 

@@ -127,6 +127,10 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
                 dropped += self.drop(key)
         return dropped
 
+    def holding(self, chosen: Callable[[Any], bool]) -> list[str]:
+        """The keys of the entries whose values are chosen."""
+        return [key for key, slot in self._slots.items() if chosen(slot[0])]
+
     def wipe(self) -> int:
         """Forget everything; how many entries there were."""
         count = len(self._slots)

@@ -161,9 +161,11 @@ class Batches:
 
     async def clear(self, place: Place) -> int:
         """Take out what another place keeps of the person."""
+        # Outside of the transaction that notes it: it may take its time.
+        number = await place.erase(self.subject.person.text)
 
         async def work() -> tuple[str, str, int]:
-            return place.name, "deleted", await place.erase(self.subject.person.text)
+            return place.name, "deleted", number
 
         return await self._step(work)
 

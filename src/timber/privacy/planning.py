@@ -153,6 +153,13 @@ class PersonalModels:
             name for name, config in self._configs.items() if config.features.audit is not None
         )
 
+    @cached_property
+    def cached(self) -> tuple[str, ...]:
+        """The models whose rows are cached."""
+        return tuple(
+            name for name, config in self._configs.items() if config.features.cache is not None
+        )
+
     def check_declared(self) -> None:
         """Refuse to go on where it is not known of a model what an erasure is to do.
 

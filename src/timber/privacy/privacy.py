@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from timber.features.audit import AuditProvider
 from timber.features.encryption.provider import EncryptionProvider
+from timber.privacy.copies import CachedCopies
 from timber.privacy.erasing import Erasing, ErasureReport, Told
 from timber.privacy.exporting import Exporting, Manifest, write_export
 from timber.privacy.journal import Journal
@@ -23,6 +24,7 @@ from timber.repository import Repository
 from timber.repository.ordering import check_limit
 
 if TYPE_CHECKING:
+    from timber.cache.coherence.cache import CoherentCache
     from timber.database.manager import AsyncDatabaseManager
     from timber.features.audit import AuditLog
     from timber.features.providers import Features
@@ -40,6 +42,7 @@ class Privacy:
         registry: the models, which say under ``personal_data`` whose their rows are and what becomes of them.
         repositories: gives the repository of a model by its name; some are made where none are given.
         features: what is provided for the models' features; the keys of persons and the audit are among it.
+        cache: where copies of rows are.
         keys: the data keys of persons, instead of those of the features.
         places: where else something of a person is kept.
     """
@@ -51,19 +54,23 @@ class Privacy:
         repositories: Repositories | None = None,
         *,
         features: Features | None = None,
+        cache: CoherentCache | None = None,
         keys: PersonKeys | None = None,
         places: Sequence[Place] = (),
     ) -> None:
         self._registry = registry
         self._features = features
+        self._cache = cache
         self._made: dict[str, Repository[Any]] = {}
+        models = PersonalModels(registry)
+        copies = () if cache is None else (CachedCopies(cache, models),)
         self._means = means = Means(
             db,
-            PersonalModels(registry),
+            models,
             repositories or self._repository,
             keys if keys is not None else _keys_of(features),
             _audit_of(db, registry, features),
-            tuple(places),
+            (*copies, *places),
         )
         self._journal = Journal(db)
         self._exporting = Exporting(means)
@@ -76,7 +83,7 @@ class Privacy:
         if made is None:
             rows, dto = self._registry.get_model(model), self._registry.read_dto(model)
             made = self._made[model] = Repository(
-                self._means.db, rows, dto, features=self._features
+                self._means.db, rows, dto, features=self._features, cache=self._cache
             )
         return made
 

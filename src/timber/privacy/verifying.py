@@ -16,7 +16,9 @@ from timber.database.statements import Statement
 from timber.errors import ServiceError, UsageError
 from timber.models.audit_tables import ACTORS
 from timber.models.erasure_tables import ERASURES
+from timber.models.owed_table import OWED_TABLE
 from timber.privacy.asking import ask
+from timber.privacy.copies import OWED
 from timber.privacy.holdings import Subject
 from timber.privacy.vectors import vector_tables
 
@@ -130,6 +132,8 @@ class Verifying:
             questions.append((_KEY, partial(self._key, self._keys, person)))
         if self._models.audited:
             questions.append((ACTORS, partial(self._rows, _PSEUDONYMS, person)))
+        if self._models.cached:
+            questions.append((OWED_TABLE, partial(self._rows, OWED, person)))
         questions += [(place.name, partial(place.count, person.text)) for place in self._places]
         return questions
 

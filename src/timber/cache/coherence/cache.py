@@ -14,6 +14,7 @@ from timber.cache.coherence.listening import Listening
 from timber.cache.coherence.owing import Owing, new_owed_id, owed_statement
 from timber.cache.coherence.reading import Reading
 from timber.cache.coherence.reading_many import read_many
+from timber.cache.coherence.remains import Remains
 from timber.cache.coherence.subscription import Subscription
 from timber.cache.coherence.writing import Writing
 from timber.cache.memory import MISSING, MemoryCache
@@ -204,6 +205,13 @@ class CoherentCache:
     async def health_check(self) -> bool:
         """Whether Redis answers as a primary; a cache in the process alone is always there."""
         return self._store is None or await self._store.probe()
+
+    @property
+    def remains(self) -> Remains:
+        """Looks through all copies for what is left of somebody."""
+        store = self._store
+        keys = None if store is None else store.keys
+        return Remains(self.memory, self._client if store is not None else None, keys)
 
     def stats(self) -> dict[str, Any]:
         """Counts for each level and model, and the state of the whole."""

@@ -86,6 +86,11 @@ class RedisStore:
         self._line = Line(client, breaker.open)
         breaker.on_open.append(self._opened)
 
+    @property
+    def keys(self) -> Keyspace:
+        """The keys of this cache in Redis."""
+        return self._keys
+
     # Epoch
 
     @property
