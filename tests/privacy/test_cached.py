@@ -56,6 +56,7 @@ async def two(
 async def fill(timber: Timber, person: str) -> None:
     session = await timber.sessions.create_session(person, "research", {"symbol": CANARY})
     await timber.research.save_research(session.id, {"of": CANARY}, "fundamental")
+    await timber.sessions.transition(session.id, "paused", reason=CANARY)
     await timber.notifications.create_notification(person, "n", title=CANARY, content=person)
 
 
