@@ -120,6 +120,7 @@ def test_keys_of_the_environment_are_printed_once_to_be_put_there(here, monkeypa
     assert "In SHOP_KEYS put 'x'" in keys("rotate", "--to", "x", code=2)
 
 
+@pytest.mark.timeout(150)  # it starts a process of its own
 def test_an_interrupted_rotation_keeps_what_is_done_and_goes_on(here, vault_url):
     keys("new")
     run_apart(fill(300))
@@ -129,7 +130,7 @@ def test_an_interrupted_rotation_keeps_what_is_done_and_goes_on(here, vault_url)
     running = subprocess.Popen(command, env=os.environ, stdout=subprocess.PIPE)
 
     async def wait_for_the_first():
-        async with asyncio.timeout(40), connected(vault_url) as connection:
+        async with asyncio.timeout(90), connected(vault_url) as connection:
             while not await connection.fetchval(
                 "SELECT 1 FROM accounts WHERE position($1::bytea IN iban) > 0 LIMIT 1", new.encode()
             ):
@@ -137,7 +138,7 @@ def test_an_interrupted_rotation_keeps_what_is_done_and_goes_on(here, vault_url)
 
     run_apart(wait_for_the_first())
     running.send_signal(signal.SIGINT)
-    output, _ = running.communicate(timeout=30)
+    output, _ = running.communicate(timeout=45)
     assert running.returncode == 130
     assert "goes on from there" in json.loads(output)["error"]["message"]
     done = asked("rotate")

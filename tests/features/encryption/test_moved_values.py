@@ -139,7 +139,15 @@ async def test_a_row_given_another_key_cannot_be_read(accounts):
 
 
 async def test_plaintext_and_other_bytes_are_not_taken_for_values(accounts):
-    for found in (b"", b"plain text", b"\1", b"\1\0\1\0", b"\1\0\1\x40" + b"x" * 80, b"\xff" * 60):
+    for found in (
+        b"",
+        b"plain text",
+        b"\1",
+        b"\1\0\1\0",
+        b"\1\0\1\x40" + b"x" * 80,
+        b"\xff" * 60,
+        b"\1\0\1\x14not the name of a key" + b"x" * 60,
+    ):
         with pytest.raises(DecryptionError, match="not encrypted by Timber"):
             await read(accounts, {"id": some_id(1), "iban": found})
 

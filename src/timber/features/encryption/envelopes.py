@@ -15,6 +15,7 @@ All that stands before the nonce is the head. It is authenticated, together with
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 VERSION: Final = 1
@@ -25,6 +26,8 @@ PERSON: Final = 1
 
 ID_AT: Final = 4
 """Where the id of the key begins."""
+KEY_ID: Final = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What the id of a key looks like."""
 NONCE: Final = 12
 TAG: Final = 16
 
@@ -40,9 +43,11 @@ def key_id_of(envelope: bytes) -> str | None:
     if len(envelope) <= ID_AT or envelope[0] != VERSION or envelope[1] not in (RING, PERSON):
         return None
     end = ID_AT + envelope[3]
-    if len(envelope) < end + NONCE + TAG or not envelope[ID_AT:end].isascii():
+    key_id = envelope[ID_AT:end]
+    # It is shown in errors, and what else may stand in a column is not.
+    if len(envelope) < end + NONCE + TAG or not KEY_ID.fullmatch(key_id):
         return None
-    return envelope[ID_AT:end].decode()
+    return key_id.decode()
 
 
 def context(table: str, column: str) -> bytes:

@@ -7,7 +7,6 @@ import binascii
 import inspect
 import logging
 import os
-import re
 import secrets
 import time
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, Protocol
 
 from timber.errors import ConfigurationError, ServiceError
+from timber.features.encryption.envelopes import KEY_ID
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY_BYTES: Final = 32
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RETRY_SECONDS: Final = 5.0
 
 
@@ -148,7 +147,7 @@ def check_key_id(key_id: object) -> str:
     Raises:
         ConfigurationError: it cannot.
     """
-    if not isinstance(key_id, str) or not _ID.fullmatch(key_id):
+    if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id.encode()):
         raise ConfigurationError(
             "The id of a key is 1 to 64 letters, digits, dots, dashes or underscores and begins with a letter or digit."
         )
