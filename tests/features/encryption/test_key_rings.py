@@ -98,6 +98,7 @@ def test_a_file_that_goes_bad_while_it_is_used_leaves_what_is_known_and_a_warnin
         ('{"version": 1, "keys": {}, "primary": "a"}', "no key 'a'"),
         ('{"version": 1, "keys": {"a": "CANARY"}, "primary": "a"}', "'a' in .* is not 32 bytes"),
         ('{"version": 1, "keys": {"a/b": "CANARY"}, "primary": "a"}', "The id of a key"),
+        ('{"version": 1, "keys": {"\\ud800": ""}, "primary": "a"}', "The id of a key"),
         ('{"version": 1, "keys": {"a": 5}, "primary": "a"}', "is not 32 bytes"),
         ('{"version": 1, "keys": {"a": "", "a": ""}, "primary": "a"}', "a key twice"),
         ('{"version": 1, "primary": "a"}', "needs `keys`"),

@@ -147,10 +147,12 @@ def check_key_id(key_id: object) -> str:
     Raises:
         ConfigurationError: it cannot.
     """
-    if not isinstance(key_id, str) or not KEY_ID.fullmatch(key_id.encode()):
+    known = isinstance(key_id, str) and key_id.isascii() and KEY_ID.fullmatch(key_id.encode())
+    if not known:
         raise ConfigurationError(
             "The id of a key is 1 to 64 letters, digits, dots, dashes or underscores and begins with a letter or digit."
         )
+    assert isinstance(key_id, str)
     return key_id
 
 
