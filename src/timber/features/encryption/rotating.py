@@ -59,8 +59,8 @@ class RotatedTable:
         last: Any = None
         while True:
 
-            async def work(_: UnitOfWork, last: Any = last) -> tuple[list[Row], Counter[str]]:
-                return await self._encrypt(primary, last)
+            async def work(unit: UnitOfWork, last: Any = last) -> tuple[list[Row], Counter[str]]:
+                return await self._encrypt(unit, primary, last)
 
             rows, failed = await self._db.run(work, statement_timeout=SCAN_SECONDS)
             if rows:
@@ -69,7 +69,9 @@ class RotatedTable:
             if len(rows) < self._batch:
                 return
 
-    async def _encrypt(self, primary: str, last: Any) -> tuple[list[Row], Counter[str]]:
+    async def _encrypt(
+        self, unit: UnitOfWork, primary: str, last: Any
+    ) -> tuple[list[Row], Counter[str]]:
         """One batch."""
         locked = self._locking(primary, first=last is None)
         found = list(map(dict, await self._db.fetch(locked, locked.bind({"last": last}))))
@@ -79,6 +81,8 @@ class RotatedTable:
             values["keys"] = [row[self._key.name] for row in renewed]
             updating = self._updating()
             await self._db.write(updating, updating.bind(values))
+            # Copies elsewhere are under keys that may soon be gone.
+            unit.invalidate(self._model)
         return found, failed
 
     async def _anew(self, found: Sequence[Row]) -> tuple[list[Row], Counter[str]]:
