@@ -25,6 +25,11 @@ def test_importing_it_loads_neither_sqlalchemy_nor_a_driver():
     assert in_a_new_process(f"import sys, timber; print({heavy} & set(sys.modules))") == "set()"
 
 
+def test_who_has_no_cache_loads_no_client_for_one():
+    code = "import sys; from timber import Timber, cached; print({'redis', 'aiocache'} & set(sys.modules))"
+    assert in_a_new_process(code) == "set()"
+
+
 def test_every_name_is_there_and_public():
     for name in timber.__all__:
         assert getattr(timber, name).__class__

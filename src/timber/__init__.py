@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from timber.app import Timber, initialize_timber
+    from timber.cache.cached import cached
     from timber.context import acting_as, current_actor, deadline
     from timber.database.manager import AsyncDatabaseManager
     from timber.database.monitoring import Plan, PoolStatus
@@ -146,6 +147,7 @@ __all__ = [
     "ValidationError",
     "Write",
     "acting_as",
+    "cached",
     "current_actor",
     "deadline",
     "initialize_timber",
@@ -154,6 +156,7 @@ __all__ = [
 
 _ROOMS = {
     "timber.app": ("Timber", "initialize_timber"),
+    "timber.cache.cached": ("cached",),
     "timber.context": ("acting_as", "current_actor", "deadline"),
     "timber.database.manager": ("AsyncDatabaseManager",),
     "timber.database.monitoring": ("Plan", "PoolStatus"),

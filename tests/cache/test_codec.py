@@ -183,4 +183,4 @@ def test_the_drivers_own_uuids_become_plain_ones(codec: RowCodec) -> None:
     row = {**ROW, "id": DriverUUID(ROW["id"].hex)}
     frozen = codec.freeze(row)
     assert frozen is not None
-    assert type(frozen[0]) is UUID
+    assert type(frozen["id"]) is UUID

@@ -7,44 +7,46 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from redis.asyncio import Redis
 
 from tests.cache.tables import eventually
+from timber.cache.binding import Binding
 from timber.cache.codec import JsonCodec
 from timber.cache.coherence.cache import CoherentCache
 from timber.cache.coherence.connecting import coherent_cache
-from timber.cache.coherence.owing import (
-    NAMES_COLUMN,
-    TABLE,
-    StoredOwedRows,
-    new_owed_id,
-    owing_sql,
-    row_name_sql,
-)
+from timber.cache.coherence.owing import TABLE, StoredOwedRows, new_owed_id
 from timber.cache.keys import TagTemplate
+from timber.cache.model_cache import ModelCache
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.statements import Statement
-from timber.models.owed_table import owed_table
+from timber.models import ModelConfig, ModelRegistry
+from timber.repository import Repository
 
-KINDS = {"id": "Integer", "user_id": "String", "n": "Integer", "made_at": "DateTime"}
-TAG = TagTemplate("user_rows:{user_id}:it's", KINDS)
+REGISTRY = ModelRegistry(
+    models=[
+        ModelConfig.model_validate(
+            {
+                "name": "Row",
+                "table": "row",
+                "columns": [
+                    {"name": "id", "type": "Integer", "primary_key": True},
+                    {"name": "user_id", "type": "Text"},
+                    {"name": "n", "type": "Integer"},
+                ],
+                "features": {"cache": {"tags": ["user_rows:{user_id}:it's"]}},
+            }
+        )
+    ],
+    built_in=False,
+)
+TAG = TagTemplate("user_rows:{user_id}:it's", {"user_id": "Text"})
 
 
 @pytest.fixture
 async def db(bare_database_url: str) -> AsyncGenerator[AsyncDatabaseManager]:
     db = AsyncDatabaseManager(bare_database_url)
-    metadata = sa.MetaData()
-    owed_table(metadata)
-    sa.Table(
-        "row",
-        metadata,
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("user_id", sa.String),
-        sa.Column("n", sa.Integer),
-    )
     try:
-        await db.create_all_tables(metadata)
+        await db.create_all_tables(REGISTRY.metadata)
         yield db
     finally:
         await db.dispose()
@@ -55,6 +57,7 @@ async def cache(
     db: AsyncDatabaseManager, cache_url: str, prefix: str, client: Redis
 ) -> AsyncGenerator[CoherentCache]:
     cache = coherent_cache(cache_url, db, prefix=prefix)
+    Binding(cache, db, REGISTRY)
     await cache.start()
     try:
         yield cache
@@ -62,8 +65,23 @@ async def cache(
         await cache.close()
 
 
+@pytest.fixture
+def rows(db: AsyncDatabaseManager, cache: CoherentCache) -> Repository[Any]:
+    return Repository(db, REGISTRY.get_model("Row"), REGISTRY.read_dto("Row"), cache=cache)
+
+
+@pytest.fixture
+def crashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers that die when they have committed."""
+
+    async def pay(*_: object) -> None:
+        pass
+
+    monkeypatch.setattr(ModelCache, "pay", pay)
+
+
 async def owed(db: AsyncDatabaseManager) -> list[Any]:
-    return await db.fetch(Statement(f"SELECT id, names FROM {TABLE}", label="owed"))
+    return await db.fetch(Statement(f"SELECT id, names FROM {TABLE} ORDER BY id", label="owed"))
 
 
 async def eventually_paid(db: AsyncDatabaseManager) -> None:
@@ -72,89 +90,109 @@ async def eventually_paid(db: AsyncDatabaseManager) -> None:
             await asyncio.sleep(0.02)
 
 
-def writing(sql: str, parameters: int) -> Statement:
-    names = [row_name_sql("Row", "id"), TAG.sql("written")]
-    return Statement(
-        owing_sql(sql, returned=["id", "user_id", "n"], names=names, parameters=parameters),
-        label="write",
-    )
+@pytest.fixture
+def unpaid(cache: CoherentCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody replays what is owed."""
 
+    async def nothing() -> int:
+        return 0
 
-INSERT = writing("INSERT INTO row VALUES ($1, $2, $3) RETURNING id, user_id, n", 3)
-UPDATE = writing("UPDATE row SET n = $1 WHERE user_id = $2 RETURNING id, user_id, n", 2)
+    monkeypatch.setattr(cache.owing, "replay", nothing)
 
 
 async def test_a_lone_write_leaves_its_owed_row_in_the_same_statement(
-    db: AsyncDatabaseManager,
+    rows: Repository[Any], db: AsyncDatabaseManager, crashed: None, unpaid: None
 ) -> None:
-    first, second = new_owed_id(), new_owed_id()
-    rows = await db.write(INSERT, [1, "ann", 5, first])
-    assert dict(rows[0]) == {
-        "id": 1,
-        "user_id": "ann",
-        "n": 5,
-        NAMES_COLUMN: ["Row:1", TAG.of({"user_id": "ann"})],
-    }
-    await db.write(INSERT, [2, "ann", 5, second])
-    assert [row["id"] for row in await owed(db)] == [first, second]
-    third = new_owed_id()
-    rows = await db.write(UPDATE, [6, "ann", third])
-    assert len(rows) == 2
-    assert rows[1][NAMES_COLUMN] is None
-    names = ["Row:1", "Row:2", "user_rows:ann:it's"]
-    assert sorted(rows[0][NAMES_COLUMN]) == names
-    assert sorted((await owed(db))[2]["names"]) == names
+    tag = TAG.of({"user_id": "ann"})
+    sent: list[str] = []
+    db.monitor.listeners.append(lambda label, _sql, _seconds: sent.append(label))
+    await rows.insert({"id": 1, "user_id": "ann", "n": 5})
+    await rows.upsert({"id": 2, "user_id": "ann", "n": 5}, update=["n"])
+    await rows.update(1, {"n": 6})
+    await rows.update_where({"n": 7}, user_id="ann")
+    await rows.delete(2)
+    written = [label for label in sent if not label.startswith("background")]
+    assert written == [
+        f"{verb} Row" for verb in ("insert", "upsert", "update", "update_where", "delete")
+    ]
+    assert [sorted(row["names"]) for row in await owed(db)] == [
+        ["Row:1", tag],
+        ["Row:2", tag],
+        ["Row:1", tag],
+        ["Row:1", "Row:2", tag],
+        ["Row:2", tag],
+    ]
 
 
-async def test_a_write_that_touches_no_row_owes_nothing(db: AsyncDatabaseManager) -> None:
-    assert await db.write(UPDATE, [6, "nobody", new_owed_id()]) == []
+async def test_a_write_that_touches_no_row_owes_nothing(
+    rows: Repository[Any], db: AsyncDatabaseManager, cache: CoherentCache
+) -> None:
+    assert await rows.update_where({"n": 6}, user_id="nobody") == 0
+    assert await rows.delete_where(user_id="nobody") == 0
     assert await owed(db) == []
+    assert cache.stats()["l2"]["Row"]["invalidations"] == 0
 
 
-async def test_the_database_and_python_write_the_same_tag(db: AsyncDatabaseManager) -> None:
+async def test_a_write_of_very_many_rows_owes_all_of_the_model(
+    rows: Repository[Any], db: AsyncDatabaseManager, crashed: None, unpaid: None
+) -> None:
+    await rows.insert_many([{"id": n, "user_id": f"u{n}", "n": 0} for n in range(1001)])
+    await rows.update_where({"n": 1}, rows.where.n == 0)
+    assert [row["names"] for row in await owed(db)][-1] == ["Row"]
+
+
+async def test_the_database_and_python_write_the_same_tag(
+    rows: Repository[Any], db: AsyncDatabaseManager, crashed: None, unpaid: None
+) -> None:
     for number, user in enumerate(["ann", "", "O'Brien:{x}", "größe", None]):
-        rows = await db.write(INSERT, [number, user, 0, new_owed_id()])
-        assert TAG.of({"user_id": user}) in rows[0][NAMES_COLUMN]
-        assert f"Row:{number}" in rows[0][NAMES_COLUMN]
+        await rows.insert({"id": number, "user_id": user, "n": 0})
+        names = (await owed(db))[-1]["names"]
+        assert set(names) == {TAG.of({"user_id": user}), f"Row:{number}"}
 
 
 def test_a_column_that_is_written_differently_cannot_be_part_of_a_tag() -> None:
     for text in ("at:{made_at}", "of:{unknown}"):
         with pytest.raises(ValueError, match="tag"):
-            TagTemplate(text, KINDS)
+            TagTemplate(text, {"made_at": "DateTime"})
 
 
 async def test_a_writer_deletes_its_owed_row_once_redis_has_confirmed(
-    db: AsyncDatabaseManager, cache: CoherentCache
+    rows: Repository[Any], db: AsyncDatabaseManager, cache: CoherentCache
 ) -> None:
+    await rows.insert({"id": 1, "user_id": "ann", "n": 5})
     async with db.unit_of_work():
-        changes = cache.changes()
-        changes.add("Row", [1])
-        statement = cache.owed_statement(changes)
-        assert statement is not None
-        await db.execute(Statement(statement[0], label="owed"), statement[1])
-    assert len(await owed(db)) == 1
-    await cache.committed(changes)
+        await rows.update(1, {"n": 6})
+        await rows.update(1, {"n": 7})
+    assert len(await owed(db)) <= 2
     await eventually_paid(db)
     assert cache.stats()["replayed"] == 0
 
 
-async def test_what_a_crashed_writer_owes_is_cleared_by_another_process(
-    db: AsyncDatabaseManager, cache: CoherentCache
+async def test_a_unit_of_work_owes_one_row_whatever_it_writes(
+    rows: Repository[Any], db: AsyncDatabaseManager, unpaid: None, cache: CoherentCache
 ) -> None:
-    kind = cache.kind("Row", JsonCodec("00"))
-    values = iter([1, 2])
+    cache.owing.settle = lambda _: None  # type: ignore[union-attr, method-assign, misc]
+    async with db.unit_of_work():
+        await rows.insert({"id": 1, "user_id": "ann", "n": 5})
+        await rows.insert_many([{"id": 2, "user_id": "bob", "n": 5}])
+        await rows.update_where({"n": 7}, user_id="bob")
+    tags = [TAG.of({"user_id": user}) for user in ("ann", "bob")]
+    [row] = await owed(db)
+    assert sorted(row["names"]) == ["Row:1", "Row:2", *tags]
 
-    async def load() -> int:
-        return next(values)
 
-    assert await cache.read(kind, "Row:1", load) == b"1"
-    await db.write(INSERT, [1, "ann", 5, new_owed_id()])  # and then nothing: it has crashed
+async def test_what_a_crashed_writer_owes_is_cleared_by_another_process(
+    db: AsyncDatabaseManager, cache: CoherentCache, rows: Repository[Any], crashed: None
+) -> None:
+    await rows.insert({"id": 1, "user_id": "ann", "n": 5})
+    await eventually_paid(db)
+    assert (await rows.get(1)).n == 5
+    await rows.update(1, {"n": 6})  # and then nothing: it has crashed
     await eventually_paid(db)
     async with asyncio.timeout(1):
-        while await cache.read(kind, "Row:1", load) != b"2":
+        while (await rows.get(1)).n != 6:
             await asyncio.sleep(0.01)
-    await eventually(lambda: cache.stats()["replayed"] == 1)
+    await eventually(lambda: cache.stats()["replayed"] == 2)
 
 
 async def test_after_an_unknown_outcome_the_replay_pays(
@@ -171,12 +209,30 @@ async def test_after_an_unknown_outcome_the_replay_pays(
     await eventually(lambda: cache.stats()["replayed"] == 1)
 
 
-async def test_a_rolled_back_write_owes_nothing(db: AsyncDatabaseManager) -> None:
+async def test_a_rolled_back_write_owes_nothing(
+    rows: Repository[Any], db: AsyncDatabaseManager
+) -> None:
     with pytest.raises(RuntimeError):
         async with db.unit_of_work():
-            await db.write(INSERT, [1, "ann", 5, new_owed_id()])
+            await rows.insert({"id": 1, "user_id": "ann", "n": 5})
             raise RuntimeError
     assert await owed(db) == []
+
+
+async def test_a_write_that_was_cut_off_clears_all_of_its_model(
+    rows: Repository[Any], db: AsyncDatabaseManager, cache: CoherentCache
+) -> None:
+    await rows.insert({"id": 1, "user_id": "ann", "n": 5})
+    assert (await rows.get(1)).n == 5
+    task = asyncio.create_task(rows.update(1, {"n": 6}))
+    while not task.done() and (await rows.get(1, fresh=True)).n == 5:
+        task.cancel()
+        await asyncio.sleep(0)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await rows.get(1)).n == (await rows.get(1, fresh=True)).n
+    await eventually_paid(db)
+    assert cache.stats()["unconfirmed"] == 0
 
 
 async def test_the_replay_does_not_join_a_unit_of_work_that_happens_to_be_open(
@@ -185,7 +241,7 @@ async def test_the_replay_does_not_join_a_unit_of_work_that_happens_to_be_open(
     cache = coherent_cache(cache_url, db, prefix=prefix)
     async with db.unit_of_work():
         await cache.start()
-        await db.write(INSERT, [1, "ann", 5, new_owed_id()])
+        await StoredOwedRows(db).add(new_owed_id(), ["Row:1"])
     await eventually_paid(db)
     await cache.close()
 
@@ -204,6 +260,14 @@ async def test_the_table_is_tuned_for_rows_that_come_and_go(db: AsyncDatabaseMan
 async def test_what_somebody_else_has_committed_can_be_said(
     db: AsyncDatabaseManager, cache: CoherentCache
 ) -> None:
+    kind = cache.kind("Row", JsonCodec("00"))
+    values = iter([1, 2])
+
+    async def load() -> int:
+        return next(values)
+
+    assert await cache.read(kind, "Row:1", load) == b"1"
     await cache.invalidate("Row", ids=[1])
+    assert await cache.read(kind, "Row:1", load) == b"2"
     await eventually_paid(db)
     assert cache.stats()["unconfirmed"] == 0

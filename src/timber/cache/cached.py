@@ -62,8 +62,8 @@ def cached(
 
     Args:
         ttl: seconds.
-        tags: what the answer hangs on, with arguments in braces: ``user_sessions:{user_id}``. A change that names one of
-            them clears it.
+        tags: what the answer hangs on, with arguments in braces: ``user_sessions:{user_id}``. A change of a row that has
+            one of them clears it.
 
     Raises:
         UsageError: an argument is not a plain value or a DTO, so that two calls could not be told apart.
@@ -141,6 +141,8 @@ class _Answers:
                 )
         name = question_name(self._name, kind.codec.fingerprint, arguments)
         tags = [tag.format_map(arguments) for tag in self._tags]
+        # Where so much has changed that all of a model is cleared, its tags are not named one by one.
+        tags += cache.models_behind(self._tags)
         return kind.codec.thaw(await cache.read(kind, name, load, tags=tags))
 
 

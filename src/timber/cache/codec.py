@@ -1,6 +1,6 @@
 """Rows as they are stored, frozen for the memory and packed for Redis.
 
-Frozen, a row is a tuple of values that cannot be changed, JSON among them as bytes; thawed, it is a dictionary of the
+Frozen, a row consists of values that cannot be changed, JSON among them as bytes; thawed, it is a dictionary of the
 reader's own. Packed, it is JSON behind a version, the schema's fingerprint and a checksum. There is no pickle: a payload
 can hold nothing but values.
 """
@@ -151,7 +151,11 @@ class RowsCodec(_Sealed["tuple[Frozen, ...]"]):
         return tuple(_applied(packed, self._unpackers))
 
 
-class RowCodec(_Sealed["Frozen | None"]):
+FrozenRow = dict[str, Any]
+"""One row under the names of its columns. Nobody changes it: what a reader gets is made of a copy."""
+
+
+class RowCodec(_Sealed["FrozenRow | None"]):
     """One row, or that there is none.
 
     Args:
@@ -163,21 +167,24 @@ class RowCodec(_Sealed["Frozen | None"]):
         super().__init__(fingerprint)
         self._rows = RowsCodec(columns, fingerprint)
         self.names = self._rows.names
-        self.thawers = self._rows.thawers
+        self.thawers = tuple((self.names[place], thaw) for place, thaw in self._rows.thawers)
 
-    def freeze(self, value: Mapping[str, Any] | None) -> Frozen | None:
+    def freeze(self, value: Mapping[str, Any] | None) -> FrozenRow | None:
         """The row of a load; None where there was none."""
-        return None if value is None else self._rows.freeze_row(value)
+        return None if value is None else self._named(self._rows.freeze_row(value))
 
-    def thaw(self, frozen: Frozen | None) -> dict[str, Any] | None:
+    def thaw(self, frozen: FrozenRow | None) -> dict[str, Any] | None:
         """The row, of the reader's own."""
-        return None if frozen is None else self._rows.thaw_row(frozen)
+        return None if frozen is None else self._rows.thaw_row(tuple(frozen.values()))
 
-    def _pack(self, frozen: Frozen | None) -> Any:
-        return None if frozen is None else self._rows.pack_row(frozen)
+    def _named(self, row: Frozen) -> FrozenRow:
+        return dict(zip(self.names, row, strict=True))
 
-    def _unpack(self, packed: Any) -> Frozen | None:
-        return None if packed is None else self._rows.unpack_row(packed)
+    def _pack(self, frozen: FrozenRow | None) -> Any:
+        return None if frozen is None else self._rows.pack_row(tuple(frozen.values()))
+
+    def _unpack(self, packed: Any) -> FrozenRow | None:
+        return None if packed is None else self._named(self._rows.unpack_row(packed))
 
 
 class JsonCodec(_Sealed[bytes]):

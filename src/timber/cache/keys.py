@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _FIELD = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+_BRACES = re.compile(r"\{[^{}]*\}")
 _TEXT_KINDS = frozenset({"String", "Text", "Enum", "Integer", "BigInteger", "SmallInteger", "UUID"})
 
 
@@ -37,7 +38,7 @@ def question_name(model: str, fingerprint: str, question: object) -> str:
 
 def skeleton(tag: str) -> str:
     """A tag's template without what is in its braces: whoever fills them in, it is the same tag."""
-    return _FIELD.sub("{}", tag)
+    return _BRACES.sub("{}", tag)
 
 
 def versioned(name: str, version: object) -> str:

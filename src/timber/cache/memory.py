@@ -139,6 +139,14 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
         self.bytes = 0
         return count
 
+    def bytes_by_first_tag(self) -> dict[str, int]:
+        """What the entries take that have tags, by the first of them; looks at every entry."""
+        taken: dict[str, int] = {}
+        for _, _, size, tags in self._slots.values():
+            if tags:
+                taken[tags[0]] = taken.get(tags[0], 0) + size
+        return taken
+
     def __len__(self) -> int:
         return len(self._slots)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 
     from timber.cache.cached_model import CachedModel, Columns
-    from timber.cache.codec import Frozen
+    from timber.cache.codec import FrozenRow
     from timber.cache.coherence.cache import CoherentCache
     from timber.cache.coherence.changes import Changes
     from timber.cache.coherence.levels import Kind
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     Verb = Literal["insert", "update", "delete"]
 
 _NAMES: Final = 20_000
+_NOTHING: Final[FrozenRow] = {}
 
 
 class ModelCache:
@@ -64,26 +65,26 @@ class ModelCache:
             name = self._names[key] = row_name(self.model.name, key)
         return name
 
-    def peek(self, key: Any) -> Frozen | None:
+    def peek(self, key: Any) -> FrozenRow | None:
         """The row in the process's memory: empty if it knows that there is none, None if it knows nothing."""
         found = self._peek(self._names.get(key) or self.name_of(key))
         if found is MISSING:
             return None
         self._l1.hits += 1
-        return found or ()
+        return found or _NOTHING
 
-    async def row(self, key: Any, load: Callable[[], Awaitable[Row | None]]) -> Frozen | None:
+    async def row(self, key: Any, load: Callable[[], Awaitable[Row | None]]) -> FrozenRow | None:
         """The row with this key, None if there is none.
 
         Args:
             load: reads every column of it from the primary.
         """
-        row: Frozen | None = await self.cache.read(self._rows, self.name_of(key), load)
+        row: FrozenRow | None = await self.cache.read(self._rows, self.name_of(key), load)
         return row
 
     async def rows(
         self, keys: Iterable[Any], load: Callable[[list[Any]], Awaitable[Sequence[Row]]]
-    ) -> dict[Any, Frozen]:
+    ) -> dict[Any, FrozenRow]:
         """The rows with these keys that there are: one round trip for all.
 
         Args:

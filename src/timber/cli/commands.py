@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from timber.cli import audit, keys, migrate, privacy, worker
+from timber.cli import audit, cache, keys, migrate, privacy, worker
 from timber.cli.answers import Commands, Json
 from timber.cli.beginning import init
 from timber.cli.check import check
@@ -33,6 +33,7 @@ app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(worker.app, name="worker")
+app.add_typer(cache.app, name="cache")
 app.command()(init)
 app.command()(dev)
 app.command()(schema)

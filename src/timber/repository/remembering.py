@@ -60,7 +60,7 @@ class Remembering(Querying[D]):
         found = cache.peek(key)
         if found is None:
             return NOT_THERE
-        return copies.read(found) if copies.shows(found, owner, live=live) else None
+        return copies.read(found) if found and copies.shown(found, owner, live=live) else None
 
     async def _read_row(
         self, id: object, owner: str | None, dto: type[E], *, live: bool
@@ -71,7 +71,7 @@ class Remembering(Querying[D]):
             return await self._get(id, owner, dto, live=live)
         key = self.source.check_key(id)
         found = await self._cache.row(key, lambda: self._read_copy(key))
-        if found is None or not copies.shows(found, owner, live=live):
+        if found is None or not copies.shown(found, owner, live=live):
             return None
         if copies.is_plain:
             return copies.read(found)
@@ -83,9 +83,8 @@ class Remembering(Querying[D]):
         """The rows with these keys that there are, in their order, through the cache."""
         assert self._cache is not None
         found = await self._cache.rows(keys, self._read_copies)
-        rows = [
-            row for key in keys if copies.shows(row := found.get(key), owner, live=live) and row
-        ]
+        known = (found[key] for key in keys if key in found)
+        rows = [row for row in known if copies.shown(row, owner, live=live)]
         if copies.is_plain:
             return [copies.read(row) for row in rows]
         return await self._load(dto, [copies.record(row) for row in rows])

@@ -53,7 +53,9 @@ class Upserting(Writing[D]):
         target = self._check_target(on)
         given = frozenset(given_names(values))
         changed = self._check_changed([name for name in row if name in given], target, update)
-        moves = self._cache is not None and self._cache.moves(changed)
+        # The owner of an existing row is the same, or the row is left alone.
+        kept = {self.source.config.owner}
+        moves = self._cache is not None and self._cache.moves(set(changed) - kept)
         if self._features is not None or moves:
             return await self._upsert_by_key(row, target, changed)
         if self.source.config.versioned:

@@ -14,6 +14,7 @@ from timber.dto import DTO, InputDTO, Page, SearchHit, SearchMode
 from timber.errors import ConflictError, NotFoundError
 from timber.repository.source import check_names
 from timber.services.foundation import Foundation, Values
+from timber.services.guard import one_read
 
 D = TypeVar("D", bound=DTO)
 
@@ -143,6 +144,7 @@ class Service(Foundation[D]):
 
     # Verbs that read
 
+    @one_read
     async def get(self, id: UUID | str, *, owner: str | None = None, fresh: bool = False) -> D:
         """The row with this key.
 
@@ -151,6 +153,7 @@ class Service(Foundation[D]):
         """
         return await self.repository.get(id, owner=owner, fresh=fresh)
 
+    @one_read
     async def get_or_none(
         self, id: UUID | str, *, owner: str | None = None, fresh: bool = False
     ) -> D | None:
@@ -207,11 +210,12 @@ class Service(Foundation[D]):
         *filters: object,
         owner: str | None = None,
         include_deleted: bool = False,
+        fresh: bool = False,
         **equals: Any,
     ) -> int:
         """How many rows meet every filter."""
         return await self.repository.count(
-            *filters, owner=owner, include_deleted=include_deleted, **equals
+            *filters, owner=owner, include_deleted=include_deleted, fresh=fresh, **equals
         )
 
     async def exists(
@@ -219,11 +223,12 @@ class Service(Foundation[D]):
         *filters: object,
         owner: str | None = None,
         include_deleted: bool = False,
+        fresh: bool = False,
         **equals: Any,
     ) -> bool:
         """Whether any row meets every filter."""
         return await self.repository.exists(
-            *filters, owner=owner, include_deleted=include_deleted, **equals
+            *filters, owner=owner, include_deleted=include_deleted, fresh=fresh, **equals
         )
 
     def stream(

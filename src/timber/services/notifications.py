@@ -18,6 +18,7 @@ from timber.repository.subscriptions import Subscription
 from timber.services.arguments import json_object, text, user
 from timber.services.base import Service
 from timber.services.foundation import Values
+from timber.services.guard import one_read
 from timber.services.notification_dtos import NotificationCreate, NotificationDTO
 from timber.services.templates import BUILT_IN, Priority, Template
 
@@ -189,6 +190,7 @@ class NotificationService(Service[N]):
             equals["priority"] = priority
         return await self.repository.scroll(cursor=cursor, limit=limit, fresh=fresh, **equals)
 
+    @one_read
     async def unread_count(self, user_id: str, *, fresh: bool = False) -> int:
         """How many messages a user has not read."""
         return await self.repository.count(user_id=user(user_id), is_read=False, fresh=fresh)

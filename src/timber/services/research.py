@@ -13,6 +13,7 @@ from typing_extensions import TypeVar
 from timber.dto import CursorPage, SearchHit, SearchMode
 from timber.errors import NotFoundError, UsageError
 from timber.services.arguments import duration, json_object, text, user
+from timber.services.guard import one_read
 from timber.services.research_dtos import ResearchCreate, ResearchDTO
 from timber.services.research_rules import RuledResearch
 
@@ -105,6 +106,7 @@ class ResearchService(RuledResearch[R]):
 
     # Reading
 
+    @one_read
     async def get_research(
         self, research_id: UUID | str, *, owner: str | None = None, fresh: bool = False
     ) -> R | None:

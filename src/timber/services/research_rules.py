@@ -112,8 +112,9 @@ class RuledResearch(Service[R]):
     async def _owners(self, sessions: set[UUID]) -> dict[UUID, str]:
         if len(sessions) == 1:
             (only,) = sessions
-            return {only: (await self._sessions.get(only)).user_id}
-        found = {session.id: session.user_id for session in await self._sessions.get_many(sessions)}
+            return {only: (await self._sessions.get(only, fresh=True)).user_id}
+        rows = await self._sessions.get_many(sessions, fresh=True)
+        found = {session.id: session.user_id for session in rows}
         if len(found) < len(sessions):
             raise NotFoundError(model="Session")
         return found

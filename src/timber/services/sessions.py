@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 from timber.dto import CursorPage, Page
 from timber.errors import ValidationError
 from timber.services.arguments import json_object, user
+from timber.services.guard import one_read
 from timber.services.moves import DELETED
 from timber.services.session_dtos import SessionCreate, SessionDTO, SessionEventDTO
 from timber.services.session_rules import RuledSessions
@@ -29,6 +30,7 @@ class SessionService(RuledSessions[S]):
 
     # Reading
 
+    @one_read
     async def get_session(
         self,
         session_id: UUID | str,
@@ -105,38 +107,41 @@ class SessionService(RuledSessions[S]):
         )
 
     @overload
-    async def count_user_sessions(self, user_id: str, *, by: None = None) -> int: ...
+    async def count_user_sessions(
+        self, user_id: str, *, by: None = None, fresh: bool = False
+    ) -> int: ...
     @overload
     async def count_user_sessions(
-        self, user_id: str, *, by: Literal["status", "session_type"]
+        self, user_id: str, *, by: Literal["status", "session_type"], fresh: bool = False
     ) -> dict[str, int]: ...
     async def count_user_sessions(
         self,
         user_id: str,
         *,
         by: Literal["status", "session_type"] | None = None,
+        fresh: bool = False,
     ) -> int | dict[str, int]:
         """How many sessions a user has, or how many of each status or type."""
         if by is None:
-            return await self.repository.count(user_id=user(user_id))
+            return await self.repository.count(user_id=user(user_id), fresh=fresh)
         if by not in ("status", "session_type"):
             raise ValidationError.of("by", "is to be status or session_type")
-        return await self.repository.count_by(by, user_id=user(user_id))
+        return await self.repository.count_by(by, user_id=user(user_id), fresh=fresh)
 
     async def get_history(
-        self, session_id: UUID | str, *, owner: str | None = None
+        self, session_id: UUID | str, *, owner: str | None = None, fresh: bool = False
     ) -> list[SessionEventDTO]:
         """Every move of a session, the first one first; of a deleted session too."""
         key = self._key(session_id, "session_id")
         if owner is not None and not await self.repository.exists(
-            id=key, owner=owner, include_deleted=True
+            id=key, owner=owner, include_deleted=True, fresh=fresh
         ):
             return []
         events: list[SessionEventDTO] = []
         cursor: str | None = None
         while True:
             part = await self.events.scroll(
-                order_by=("at", "id"), limit=1000, cursor=cursor, session_id=key
+                order_by=("at", "id"), limit=1000, cursor=cursor, fresh=fresh, session_id=key
             )
             events += part.items
             cursor = part.next_cursor

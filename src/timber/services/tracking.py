@@ -17,6 +17,7 @@ from timber.models.registry import ModelRegistry
 from timber.repository.scheduling import Rounds
 from timber.services.arguments import user
 from timber.services.foundation import Values
+from timber.services.guard import one_read
 from timber.services.tracking_dtos import (
     Bucket,
     EventType,
@@ -111,6 +112,7 @@ class TrackingService(RuledTrackers[T]):
         }
         return await self._creating(values, self._store)
 
+    @one_read
     async def get_tracker(
         self, tracker_id: UUID | str, *, owner: str | None = None, fresh: bool = False
     ) -> T | None:
@@ -268,7 +270,7 @@ class TrackingService(RuledTrackers[T]):
         equals: dict[str, Any] = {"tracker_id": key}
         if event_type is not None:
             equals["event_type"] = event_type
-        if not await self._is_seen_by(owner, key):
+        if not await self._is_seen_by(owner, key, fresh=fresh):
             return CursorPage(items=[])
         return await self.events.scroll(*filters, cursor=cursor, limit=limit, fresh=fresh, **equals)
 
@@ -278,20 +280,20 @@ class TrackingService(RuledTrackers[T]):
         *,
         by: Literal["hour", "day", "type"] = "day",
         owner: str | None = None,
+        fresh: bool = False,
     ) -> list[Bucket]:
         """How many events a tracker has in each hour or day of UTC, or of each type; those without any are left out."""
         key = self._key(tracker_id, "tracker_id")
         if by not in ("hour", "day", "type"):
             raise ValidationError.of("by", "is to be hour, day or type")
-        if not await self._is_seen_by(owner, key):
+        if not await self._is_seen_by(owner, key, fresh=fresh):
             return []
         counts: Mapping[Any, int]
         if by == "type":
-            counts = dict(
-                sorted((await self.events.count_by("event_type", tracker_id=key)).items())
-            )
+            found = await self.events.count_by("event_type", fresh=fresh, tracker_id=key)
+            counts = dict(sorted(found.items()))
         else:
-            counts = await self.events.count_by_time("created_at", by, tracker_id=key)
+            counts = await self.events.count_by_time("created_at", by, fresh=fresh, tracker_id=key)
         return [Bucket(key=value, count=count) for value, count in counts.items()]
 
     # Inside
@@ -306,5 +308,5 @@ class TrackingService(RuledTrackers[T]):
             owner=owner,
         )
 
-    async def _is_seen_by(self, owner: str | None, key: UUID) -> bool:
-        return owner is None or await self.trackers.exists(id=key, owner=owner)
+    async def _is_seen_by(self, owner: str | None, key: UUID, *, fresh: bool) -> bool:
+        return owner is None or await self.trackers.exists(id=key, owner=owner, fresh=fresh)

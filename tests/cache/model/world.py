@@ -14,6 +14,7 @@ from tests.cache.model.simulated import ScriptedStore, Server
 from timber.cache.codec import JsonCodec
 from timber.cache.coherence.cache import CoherentCache
 from timber.cache.coherence.listening import message_of
+from timber.cache.coherence.owing import Waiting
 from timber.cache.memory import MemoryCache
 
 MODEL = "Row"
@@ -74,6 +75,9 @@ class OwedRows:
     async def due(self) -> list[tuple[UUID, Sequence[str]]]:
         await step("SELECT owed", self._process.alive(reads=["owed"]))
         return list(self._process.world.owed.items())
+
+    async def waiting(self) -> Waiting:
+        return Waiting(len(self._process.world.owed), 0.0)
 
     async def delete(self, ids: Sequence[UUID]) -> None:
         await step("DELETE owed", self._process.alive(writes=["owed"]))

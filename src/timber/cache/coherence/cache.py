@@ -11,13 +11,15 @@ from timber.cache.coherence.clock import LoopClock
 from timber.cache.coherence.keeping import Keeping
 from timber.cache.coherence.levels import Kind, Levels
 from timber.cache.coherence.listening import Listening
-from timber.cache.coherence.owing import Owing, new_owed_id, owed_statement
+from timber.cache.coherence.owing import Owing, Waiting, new_owed_id, owed_statement
 from timber.cache.coherence.reading import Reading
 from timber.cache.coherence.reading_many import read_many
 from timber.cache.coherence.remains import Remains
+from timber.cache.coherence.store import UnreachableError
 from timber.cache.coherence.subscription import Subscription
 from timber.cache.coherence.writing import Writing
 from timber.cache.memory import MISSING, MemoryCache
+from timber.errors import UnavailableError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from timber.cache.codec import Codec
     from timber.cache.coherence.clock import Clock
+    from timber.cache.coherence.inventory import Inventory
     from timber.cache.coherence.owing import OwedRows
     from timber.cache.coherence.reading import Load
     from timber.cache.coherence.reading_many import LoadMany
@@ -72,6 +75,7 @@ class CoherentCache:
         self.in_transaction = in_transaction
         self.models: dict[str, ModelCache] = {}
         """The caches of the models of a database, by their names."""
+        self._behind: dict[tuple[str, ...], list[str]] = {}
         self.on_close: list[Callable[[], Any]] = []
         """What ends with the cache, in reverse order."""
         self._store = store
@@ -126,6 +130,18 @@ class CoherentCache:
             await self._keeping.settle()
 
     # Reading
+
+    def models_behind(self, tags: tuple[str, ...]) -> list[str]:
+        """The models that declare tags like these, whatever stands in their braces."""
+        found = self._behind.get(tags)
+        if found is None:
+            wanted = {keys.skeleton(tag) for tag in tags}
+            found = self._behind[tags] = [
+                name
+                for name, cached in self.models.items()
+                if any(keys.skeleton(tag.text) in wanted for tag in cached.model.tags)
+            ]
+        return found
 
     def kind(self, model: str, codec: Codec[Any], *, ttl: float = 3600.0) -> Kind:
         """A kind of entries, made once for each model and form of answer.
@@ -193,10 +209,38 @@ class CoherentCache:
         await self.committed(changes)
 
     async def clear(self) -> None:
-        """Clear every model and every cached method that this process knows."""
-        levels = self.levels.stats.levels["l1"]
-        for model in tuple(levels):
-            await self.invalidate(model)
+        """Throw every copy away, here and everywhere.
+
+        Raises:
+            UnavailableError: Redis cannot be reached; the copies in this process are gone.
+        """
+        self.levels.drop_all()
+        if self._store is None:
+            return
+        try:
+            await self._store.wipe()
+        except UnreachableError as error:
+            raise UnavailableError(
+                "Redis cannot be reached, so that the copies there and in other processes stay: try again."
+            ) from error
+
+    async def inventory(self) -> Inventory:
+        """What there is in Redis, counted key by key.
+
+        Raises:
+            UnavailableError: Redis cannot be reached.
+            UsageError: there is none.
+        """
+        if self._store is None:
+            raise UsageError("This cache is in the memory of a process alone: ask it for stats().")
+        try:
+            return await self._store.inventory()
+        except UnreachableError as error:
+            raise UnavailableError("Redis cannot be reached.") from error
+
+    async def owed(self) -> Waiting:
+        """The owed rows of all processes that have not been paid yet."""
+        return Waiting(0, 0.0) if self.owing is None else await self.owing.rows.waiting()
 
     versioned = staticmethod(keys.versioned)
 
@@ -215,6 +259,9 @@ class CoherentCache:
 
     def stats(self) -> dict[str, Any]:
         """Counts for each level and model, and the state of the whole."""
+        taken = self.memory.bytes_by_first_tag()
+        for model, counts in self.levels.stats.levels["l1"].items():
+            counts.bytes = taken.get(model, 0)
         stats = self.levels.stats.as_dict()
         stats["memory"] = {
             "entries": len(self.memory),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from timber.cache.coherence.levels import Levels
+
+
+EVERYTHING: Final = b"*"
+"""The announcement that all keys are gone."""
 
 
 def message_of(names: Sequence[str]) -> bytes:
@@ -23,9 +27,11 @@ class Listening:
     def __init__(self, levels: Levels) -> None:
         self._levels = levels
         self.lost_count = 0
+        self.heard = 0
 
     def message(self, data: bytes) -> None:
-        """Somebody has cleared these names: copies go, loads are overtaken."""
+        """Somebody has cleared these names, or everything: copies go, loads are overtaken."""
+        self.heard += 1
         try:
             names = orjson.loads(data)
         except orjson.JSONDecodeError:

@@ -5,7 +5,7 @@ to drop. Whoever comes first clears it: the writer after its COMMIT, or, had it 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from uuid import UUID
 
 from uuid_utils.compat import uuid7
@@ -22,47 +22,30 @@ if TYPE_CHECKING:
     from timber.database.manager import AsyncDatabaseManager
 
 TABLE: Final = OWED_TABLE
-NAMES_COLUMN: Final = "_names"
 BATCH: Final = 500
 
 INSERT: Final = f"INSERT INTO {TABLE} (id, names) VALUES ($1, $2)"  # noqa: S608  # fixed names
 _INSERT = Statement(INSERT, label="insert owed")
 _DUE = Statement(
     f"SELECT id, names FROM {TABLE} WHERE made_at < clock_timestamp() - $1::interval LIMIT {BATCH}",  # noqa: S608
-    label="due owed",
+    label="background: find owed",
 )
-_DELETE = Statement(f"DELETE FROM {TABLE} WHERE id = ANY($1::uuid[])", label="delete owed")  # noqa: S608
+_WAITING = Statement(
+    "SELECT count(*) AS number, "  # noqa: S608
+    "coalesce(extract(epoch FROM clock_timestamp() - min(made_at)), 0)::float AS seconds "
+    f"FROM {TABLE}",
+    label="count owed",
+)
+_DELETE = Statement(
+    f"DELETE FROM {TABLE} WHERE id = ANY($1::uuid[])",  # noqa: S608
+    label="background: delete owed",
+)
 
 
 def owed_statement(changes: Changes) -> tuple[str, list[object]]:
     """The owed row of a transaction: SQL and arguments, to be sent in it before its COMMIT."""
     changes.owed = uuid7()
     return INSERT, [changes.owed, list(changes.names)]
-
-
-def owing_sql(write: str, *, returned: Sequence[str], names: Sequence[str], parameters: int) -> str:
-    """A lone write that leaves its owed row in the same statement.
-
-    Its arguments are those of the write and then the owed row's id, from :func:`new_owed_id`. It returns what the write
-    returns and, on the first row, the names in ``_names``; they go into :meth:`Changes.add_names`. A write that touches
-    no row owes nothing.
-
-    Args:
-        write: INSERT, UPDATE or DELETE with RETURNING.
-        returned: the names of the columns it returns.
-        names: SQL expressions of the names, over the alias ``written``; see ``TagTemplate.sql``.
-        parameters: the number of parameters of the write.
-    """
-    columns = ", ".join(f'written."{name}"' for name in returned)
-    listed = ", ".join(names)
-    return (
-        f"WITH written AS ({write}), owed AS ("  # noqa: S608  # made of texts that are fixed for a model
-        f"INSERT INTO {TABLE} (id, names) "
-        f"SELECT ${parameters + 1}, array_agg(DISTINCT name) "
-        f"FROM written, LATERAL unnest(ARRAY[{listed}]) AS name HAVING count(*) > 0 RETURNING names) "
-        f"SELECT {columns}, CASE WHEN row_number() OVER () = 1 THEN (SELECT names FROM owed) END AS {NAMES_COLUMN} "
-        f"FROM written"
-    )
 
 
 def new_owed_id() -> UUID:
@@ -73,6 +56,13 @@ def new_owed_id() -> UUID:
 def row_name_sql(model: str, key: str, row: str = "written") -> str:
     """The SQL expression of the name of a row, as ``row_name`` makes it."""
     return f"concat('{model}:', {row}.\"{key}\"::text)"
+
+
+class Waiting(NamedTuple):
+    """How many owed rows there are, and the age of the oldest in seconds."""
+
+    number: int
+    seconds: float
 
 
 class OwedRows(Protocol):
@@ -87,6 +77,10 @@ class OwedRows(Protocol):
         raise NotImplementedError
 
     async def delete(self, ids: Sequence[UUID]) -> None: ...
+
+    async def waiting(self) -> Waiting:
+        """What has not been paid yet."""
+        raise NotImplementedError
 
 
 class StoredOwedRows:
@@ -108,6 +102,10 @@ class StoredOwedRows:
 
     async def delete(self, ids: Sequence[UUID]) -> None:
         await self._db.execute(_DELETE, [list(ids)])
+
+    async def waiting(self) -> Waiting:
+        row = (await self._db.fetch(_WAITING))[0]
+        return Waiting(row["number"], round(row["seconds"], 3))
 
 
 class Owing:

@@ -139,6 +139,7 @@ class Reading:
         """Count what became of a load, and keep it in L1 if Redis took it."""
         if is_filled:
             kind.l2.fills += 1
+            kind.l2.bytes += size
             self.keep(kind, flight, frozen, size)
         else:
             kind.l2.fills_refused += 1

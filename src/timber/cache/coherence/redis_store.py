@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ from redis.exceptions import (
 from timber.cache.coherence import scripts
 from timber.cache.coherence.envelope import LEASE, epoch_of, seal
 from timber.cache.coherence.gathering import Gathering
+from timber.cache.coherence.inventory import take_inventory, wipe
 from timber.cache.coherence.line import Line
 from timber.cache.coherence.listening import message_of
 from timber.cache.coherence.store import Fill, Lease, UnreachableError, Wish
@@ -32,11 +34,14 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from timber.cache.coherence.breaker import Breaker
+    from timber.cache.coherence.inventory import Inventory
     from timber.cache.coherence.scripts import Script
     from timber.cache.keys import Keyspace
 
 T = TypeVar("T")
 
+_JITTER = 0.1
+"""The share of its time to live by which an entry may expire earlier, so that not all of them do at once."""
 _INFO = re.compile(rb"^(\w+):(\S*)", re.MULTILINE)
 
 # A server that cannot be had, or that no longer is the primary. Any other error is one of this operation alone.
@@ -175,7 +180,7 @@ class RedisStore:
             lease = fill.lease
             value = seal(lease.token, lease.epoch, lease.stamps, fill.payload)
             keys = [self._keys.entry(lease.name), *map(self._keys.generation, lease.tags)]
-            milliseconds = max(1, int(fill.ttl * 1000))
+            milliseconds = max(1, int(fill.ttl * 1000 * (1.0 - _JITTER * random.random())))  # noqa: S311
             calls.append((keys, [LEASE + lease.token, value, milliseconds, *lease.stamps]))
         return [bool(a) for a in await self._run(scripts.FILL, calls, self._read_deadline)]
 
@@ -188,6 +193,24 @@ class RedisStore:
         keys += [self._keys.generation(name) for name in names]
         call = (keys, [self._keys.channel, message_of(names)])
         await self._run(scripts.CLEAR, [call], self._clear_deadline)
+
+    # All keys: of people who look after a cache, and not of the protocol
+
+    async def wipe(self) -> None:
+        """Delete every key, and only then tell every process. A load under way finds its lease gone.
+
+        Raises:
+            UnreachableError: Redis cannot be reached.
+        """
+        await self._answer(wipe(self.client, self._keys))
+
+    async def inventory(self) -> Inventory:
+        """What there is.
+
+        Raises:
+            UnreachableError: Redis cannot be reached.
+        """
+        return await self._answer(take_inventory(self.client, self._keys))
 
     # Asking
 

@@ -19,6 +19,8 @@ class Counts:
     corrupted: int = 0
     """Payloads that were truncated, damaged or written for another schema."""
     invalidations: int = 0
+    bytes: int = 0
+    """Of L1 what the values there now take; of L2 what this process has stored."""
 
 
 class Stats:
