@@ -68,6 +68,16 @@ def pytest_report_header() -> str:
     return f"test database: {'a server' if given else 'embedded'}"
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """With ``-v``, what tests have counted."""
+    if terminalreporter.config.option.verbose <= 0:
+        return
+    for report in terminalreporter.getreports("passed") + terminalreporter.getreports("failed"):
+        for name, value in report.user_properties:
+            if name == "counts":
+                terminalreporter.write_line(f"{report.nodeid.partition('::')[2]}: {value}")
+
+
 @pytest.fixture(scope="session")
 def test_databases() -> Generator[Databases]:
     """The server of this run, for making databases on."""

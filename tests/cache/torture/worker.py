@@ -1,4 +1,4 @@
-"""One process: it writes counters, one at a time or several at once, and reads them through its cache."""
+"""One process: it turns counters in every way there is, and reads them through its cache."""
 
 from __future__ import annotations
 
@@ -12,27 +12,9 @@ from time import monotonic
 from typing import Any
 
 from tests.cache.torture.board import KEYS, Board
-from timber.cache.codec import JsonCodec
-from timber.cache.coherence.connecting import coherent_cache
-from timber.cache.coherence.owing import NAMES_COLUMN, new_owed_id, owing_sql, row_name_sql
-from timber.database.manager import AsyncDatabaseManager
-from timber.database.statements import Statement
+from tests.cache.torture.counters import REGISTRY, SHELF, Counters
+from timber import Timber
 from timber.errors import ServiceError
-from timber.settings import TimberSettings
-
-TAG = "all_counters"
-
-READ = Statement("SELECT n FROM counter WHERE id = $1", label="read")
-TOTAL = Statement("SELECT sum(n)::bigint AS n FROM counter", label="total")
-WRITE = Statement(
-    owing_sql(
-        "UPDATE counter SET n = n + 1 WHERE id = ANY($1) RETURNING id, n",
-        returned=["id", "n"],
-        names=[row_name_sql("Counter", "id"), f"'{TAG}'"],
-        parameters=1,
-    ),
-    label="write",
-)
 
 
 @dataclass
@@ -49,95 +31,95 @@ class Report:
 
 
 class Worker:
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], timber: Timber) -> None:
         self.number: int = options["number"]
         self.until = 0.0
-        self.db = AsyncDatabaseManager(
-            options["database_url"], settings=TimberSettings(pool_size=8, max_overflow=2)
-        )
-        self.cache = coherent_cache(options["cache_url"], self.db)
-        self.kind = self.cache.kind("Counter", JsonCodec("00"))
+        self.timber = timber
+        self.counters = Counters(timber)
         self.board = Board(Path(options["board"]))
         self.report = Report()
         self.chance = random.Random(options["number"])
 
     async def run(self) -> Report:
-        await self.cache.start()
-        await self.db.ping()
         sys.stdout.write("ready\n")
         sys.stdout.flush()
         self.until = float(await asyncio.to_thread(sys.stdin.readline))
-        try:
-            tasks = [self._write() for _ in range(2)] + [self._read() for _ in range(3)]
-            await asyncio.gather(*tasks)
-            # As long as replay and ping take.
-            await asyncio.sleep(3)
-            for key in range(KEYS):
-                stored = (await self.db.fetch(READ, [key]))[0]["n"]
-                self.report.stale_for_good += await self._value(key) != stored
-            stored = (await self.db.fetch(TOTAL))[0]["n"]
-            self.report.stale_for_good += await self._total() != stored
-            self.report.stats = self.cache.stats()
-        finally:
-            await self.cache.close()
-            await self.db.dispose()
-            self.board.close()
+        tasks = [self._write() for _ in range(2)] + [self._read() for _ in range(3)]
+        await asyncio.gather(*tasks)
+        # As long as replay and ping take.
+        await asyncio.sleep(3)
+        await self._look_at_rest()
+        self.report.stats = self.timber.cache.stats()
+        self.board.close()
         return self.report
+
+    async def _look_at_rest(self) -> None:
+        rows = self.counters.rows
+        for key in range(KEYS):
+            stored = await rows.get(key, fresh=True)
+            self.report.stale_for_good += await rows.get(key) != stored
+        listed = await rows.find(shelf=SHELF, order_by="id")
+        self.report.stale_for_good += listed != await rows.find(
+            shelf=SHELF, order_by="id", fresh=True
+        )
 
     async def _write(self) -> None:
         while monotonic() < self.until:
             await asyncio.sleep(self.chance.random() * 0.02)
-            several = self.chance.random() < 0.2
+            several = self.chance.random() < 0.3
             keys = sorted(self.chance.sample(range(KEYS), 3 if several else 1))
-            changes = self.cache.changes()
-            changes.owed = new_owed_id()
             try:
-                rows = await self.db.write(WRITE, [keys, changes.owed])
+                turned = await self.chance.choice(self.counters.ways)(keys)
             except ServiceError:
                 self.report.errors += 1
                 continue
-            changes.add_names(rows[0][NAMES_COLUMN])
-            await self.cache.committed(changes)
             now = monotonic()
-            for row in rows:
-                self.board.acknowledge(self.number, row["id"], row["n"], now)
+            for key, n in turned.items():
+                self.board.acknowledge(self.number, key, n, now)
             self.report.writes += 1
 
     async def _read(self) -> None:
         while monotonic() < self.until:
             await asyncio.sleep(self.chance.random() * 0.002)
-            key = self.chance.randrange(KEYS)
             began = monotonic()
             if self.chance.random() < 0.2:
-                own = sum(self.board.of(self.number, each) for each in range(KEYS))
-                self.report.own_stale += await self._total() < own
+                await self._read_list(began)
             else:
-                own, anybody = self.board.of(self.number, key), self.board.of_any(key)
-                value = await self._value(key)
-                self.report.own_stale += value < own
-                if value < anybody:
-                    self.report.late.append((began, began - self.board.first_after(key, value)))
+                await self._read_row(self.chance.randrange(KEYS), began)
             self.report.slowest_read = max(self.report.slowest_read, monotonic() - began)
             self.report.reads += 1
 
-    async def _value(self, key: int) -> int:
-        async def load() -> int:
-            rows = await self.db.fetch(READ, [key])
-            value: int = rows[0]["n"]
-            return value
+    async def _read_row(self, key: int, began: float) -> None:
+        own, anybody = self.board.of(self.number, key), self.board.of_any(key)
+        self._judge(key, (await self.counters.rows.get(key)).n, (own, anybody), began)
 
-        return int(await self.cache.read(self.kind, f"Counter:{key}", load))
+    async def _read_list(self, began: float) -> None:
+        known = [(self.board.of(self.number, k), self.board.of_any(k)) for k in range(KEYS)]
+        for row in await self.counters.rows.find(shelf=SHELF):
+            self._judge(row.id, row.n, known[row.id], began)
 
-    async def _total(self) -> int:
-        async def load() -> int:
-            value: int = (await self.db.fetch(TOTAL))[0]["n"]
-            return value
+    def _judge(self, key: int, value: int, known: tuple[int, int], began: float) -> None:
+        own, anybody = known
+        self.report.own_stale += value < own
+        if value < anybody:
+            self.report.late.append((began, began - self.board.first_after(key, value)))
 
-        return int(await self.cache.read(self.kind, "Counter?total", load, tags=[TAG]))
+
+async def run(options: dict[str, Any]) -> Report:
+    timber = Timber(
+        options["database_url"],
+        registry=REGISTRY,
+        cache_url=options["cache_url"],
+        cache_prefix="torture",
+        pool_size=8,
+        max_overflow=2,
+    )
+    async with timber:
+        return await Worker(options, timber).run()
 
 
 def main() -> None:
-    report = asyncio.run(Worker(json.loads(sys.argv[1])).run())
+    report = asyncio.run(run(json.loads(sys.argv[1])))
     sys.stdout.write(json.dumps(asdict(report)))
 
 
