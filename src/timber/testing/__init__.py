@@ -11,26 +11,33 @@ if TYPE_CHECKING:
     from timber.testing.databases import DatabaseForTests
     from timber.testing.embedding import FakeEmbedder
     from timber.testing.factory import Factory
+    from timber.testing.memory import InMemoryDatabase, InMemoryRepository, in_memory
     from timber.testing.queries import QueryCounter, count_queries
 
 __all__ = [
     "DatabaseForTests",
     "Factory",
     "FakeEmbedder",
+    "InMemoryDatabase",
+    "InMemoryRepository",
     "QueryCounter",
     "SandboxManager",
     "StoppedClock",
     "count_queries",
+    "in_memory",
 ]
 
 _ROOMS = {
     "DatabaseForTests": "timber.testing.databases",
     "Factory": "timber.testing.factory",
     "FakeEmbedder": "timber.testing.embedding",
+    "InMemoryDatabase": "timber.testing.memory",
+    "InMemoryRepository": "timber.testing.memory",
     "QueryCounter": "timber.testing.queries",
     "SandboxManager": "timber.database.sandbox",
     "StoppedClock": "timber.testing.clock",
     "count_queries": "timber.testing.queries",
+    "in_memory": "timber.testing.memory",
 }
 
 

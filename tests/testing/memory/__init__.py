@@ -1,0 +1,1 @@
+"""The repository's own tests once more, on rows in memory."""
