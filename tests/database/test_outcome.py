@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -75,6 +76,32 @@ async def test_a_commit_whose_answer_is_lost_has_committed(
     assert await observer.notes() == ["x"]
     assert seen == ["commit"]
     assert_nothing_is_held(db)
+
+
+async def test_what_became_of_a_commit_is_not_asked_behind_all_who_wait(
+    make_db: MakeDb, proxy: Proxy, observer: Observer
+):
+    """After an outage hundreds may wait for a connection, and there is only so much time to find out."""
+    db = make_db(proxy.url, pool_size=2, max_overflow=0, pool_timeout=30, resolve_timeout=5)
+    go_on = asyncio.Event()
+
+    async def hold() -> None:
+        async with db.unit_of_work():
+            await pid_of(db)
+            await go_on.wait()
+
+    holders: list[asyncio.Task[None]] = []
+
+    def crowd() -> None:
+        proxy.cut_after(0, "to_client")
+        holders.extend(asyncio.create_task(hold(), context=Context()) for _ in range(3))
+
+    before_commit(db, crowd)
+    async with db.unit_of_work() as uow:
+        await insert(db, "x")
+    assert uow.outcome == "committed"
+    go_on.set()
+    await asyncio.gather(*holders)
 
 
 @pytest.mark.parametrize("way", ["in a block", "in a WITH that returns nothing", "by the session"])

@@ -78,6 +78,7 @@ class Connections:
         if places is not None:
             self.main = Gate(places - reserve, queue=queue, waits=self.waits)
             self.reserved = Gate(reserve, queue=queue, waits=self.waits)
+        self.has_reserve = reserve > 0
         self._closing: set[asyncio.Task[None]] = set()
         self.checked_out = 0
         self._out: set[Link] = set()

@@ -132,7 +132,8 @@ class Core:
     async def _ask(self, ask: Callable[[Any, Fetch], Awaitable[T]]) -> T:
         while True:
             try:
-                link = await self.connections.acquire()
+                # Not behind all those who wait for a server that comes back: they may take longer than there is time.
+                link = await self.connections.acquire(independent=self.connections.has_reserve)
             except (UnavailableError, PoolTimeoutError):
                 if self.connections.cut:
                     raise
