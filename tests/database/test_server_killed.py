@@ -105,7 +105,9 @@ async def test_a_transaction_that_a_crash_took_is_known_to_be_rolled_back(
     own_server: OwnServer, its_db: AsyncDatabaseManager, its_proxy: Proxy, reused: bool
 ):
     """Its id was not known to the server that came back, whoever has it since."""
-    db = its_db
+    # However long a busy machine takes to start it again.
+    settings = TimberSettings(**QUICK, commit_timeout=40, resolve_timeout=40)
+    db = AsyncDatabaseManager(its_proxy.url, settings=settings)
     link, xids = None, []
 
     async def crash(unit: UnitOfWork) -> None:
@@ -131,6 +133,7 @@ async def test_a_transaction_that_a_crash_took_is_known_to_be_rolled_back(
             await insert(db, "lost")
     await asyncio.gather(*tasks)
     assert uow.outcome == "rolled_back"
+    await db.dispose()
 
 
 async def test_what_had_committed_is_not_taken_for_lost_by_a_checkpoint(
