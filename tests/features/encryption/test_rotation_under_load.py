@@ -59,7 +59,9 @@ def repository(timber: Timber, model: str) -> Repository[Any]:
     return timber.repository(model, timber.registry.read_dto(model))
 
 
-@pytest.mark.parametrize("seconds", [2.0, pytest.param(30.0, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seconds", [2.0, pytest.param(30.0, marks=[pytest.mark.slow, pytest.mark.timeout(240)])]
+)
 async def test_no_call_fails_and_nothing_is_left_under_an_old_key(
     vault_url, vault, tmp_path, seconds
 ):
