@@ -36,6 +36,14 @@ class QueryEmbedder(Embedder, Protocol):
         """The vector to look for."""
 
 
+@runtime_checkable
+class PreparedEmbedder(Embedder, Protocol):
+    """An embedder that has to be made ready, which may take longer than any call of it."""
+
+    async def prepare(self) -> None:
+        """Load what it needs, if that has not been done."""
+
+
 class NoAnswerError(UnavailableError):
     """The embedder gave no answer in time."""
 
@@ -99,6 +107,8 @@ class CheckedEmbedder:
         async def answer() -> Any:
             return await ask(given)
 
+        if isinstance(self._embedder, PreparedEmbedder):
+            await self._prepared(self._embedder)
         task = asyncio.create_task(answer())
         try:
             await asyncio.wait([task], timeout=self._seconds)
@@ -117,6 +127,16 @@ class CheckedEmbedder:
             raise
         except Exception as error:  # whatever somebody's embedder raises
             raise UnavailableError(f"{self._who} failed with {type(error).__name__}.") from error
+
+    async def _prepared(self, embedder: PreparedEmbedder) -> None:
+        try:
+            await embedder.prepare()
+        except ServiceError:
+            raise
+        except Exception as error:  # no such folder, not enough memory, and so on
+            raise UnavailableError(
+                f"{self._who} could not be loaded: {type(error).__name__}."
+            ) from error
 
     def _checked(self, vector: Any) -> str:
         try:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from timber.features.embedding.local import LocalModel
+
+_AT_ONCE: Final = 1024
 
 
 class Model2VecEmbedder:
@@ -19,11 +21,15 @@ class Model2VecEmbedder:
 
     def __init__(self, model: str | Path, *, name: str | None = None) -> None:
         self.name = name or Path(model).name
-        self._local = LocalModel(lambda: _load(str(model)))
+        self._local = LocalModel(lambda: _load(str(model)), at_once=_AT_ONCE)
+
+    async def prepare(self) -> None:
+        """Load the model."""
+        await self._local.prepare()
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text."""
-        return await self._local.call(lambda model: _encode(model, list(texts)))
+        return await self._local.vectors(texts, lambda model, some: model.encode(some))
 
     async def close(self) -> None:
         """Let the model go."""
@@ -34,8 +40,3 @@ def _load(model: str) -> Any:
     from model2vec import StaticModel  # pyright: ignore[reportMissingImports]  # noqa: PLC0415
 
     return StaticModel.from_pretrained(model)
-
-
-def _encode(model: Any, texts: list[str]) -> list[list[float]]:
-    vectors: list[list[float]] = model.encode(texts).tolist()
-    return vectors

@@ -18,7 +18,7 @@ class SentenceTransformersEmbedder:
         model: the folder of a model, or its name on the hub, from where it is fetched at the first use.
         name: what its vectors are stored under; the last part of ``model`` where nothing is said.
         device: ``cpu`` or ``cuda``; the best there is where nothing is said.
-        batch_size: how many texts go through the model at once.
+        at_once: how many texts go through the model at once.
     """
 
     def __init__(
@@ -27,37 +27,30 @@ class SentenceTransformersEmbedder:
         *,
         name: str | None = None,
         device: str | None = None,
-        batch_size: int = 32,
+        at_once: int = 16,
     ) -> None:
         self.name = name or Path(model).name
-        self._local = LocalModel(lambda: _load(str(model), device))
-        self._batch_size = batch_size
+        self._local = LocalModel(lambda: _load(str(model), device), at_once=at_once)
+
+    async def prepare(self) -> None:
+        """Load the model."""
+        await self._local.prepare()
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text, of length 1."""
-        given = list(texts)
 
-        def encode(model: Any) -> list[list[float]]:
-            vectors: list[list[float]] = model.encode_document(
-                given,
-                batch_size=self._batch_size,
-                normalize_embeddings=True,
-                show_progress_bar=False,
-            ).tolist()
-            return vectors
+        def encode(model: Any, some: list[str]) -> Any:
+            return model.encode_document(some, normalize_embeddings=True, show_progress_bar=False)
 
-        return await self._local.call(encode)
+        return await self._local.vectors(texts, encode)
 
     async def embed_query(self, query: str) -> list[float]:
         """The vector to look for."""
 
-        def encode(model: Any) -> list[float]:
-            vector: list[float] = model.encode_query(
-                query, normalize_embeddings=True, show_progress_bar=False
-            ).tolist()
-            return vector
+        def encode(model: Any, some: list[str]) -> Any:
+            return model.encode_query(some, normalize_embeddings=True, show_progress_bar=False)
 
-        return await self._local.call(encode)
+        return (await self._local.vectors([query], encode))[0]
 
     async def close(self) -> None:
         """Let the model go."""
