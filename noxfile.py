@@ -71,6 +71,12 @@ def bench(session: nox.Session) -> None:
     run(session, "python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session(default=False)
+def search_quality(session: nox.Session) -> None:
+    """How well searches find what is asked for; by meaning too, where an embedding model is installed."""
+    run(session, "python", "-m", "benchmarks.search")
+
+
 def run(session: nox.Session, program: str, *arguments: str) -> None:
     """Run a program of the shared environment."""
     _make_environment(session)

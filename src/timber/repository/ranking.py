@@ -7,15 +7,13 @@ SIGIR 2009. It needs no scale that word counts and distances would have in commo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import REGCONFIG, distinct_on
+from sqlalchemy.dialects.postgresql import REGCONFIG, TSQUERY
 
 from timber.database.statements import parameter
-from timber.models.embedding_tables import chunks_table
-from timber.models.types import Vector
+from timber.repository.nearest import pieces_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,22 +27,16 @@ FUSION: Final = 60
 
 _DEPTH: Final = 100
 """How far down a list of words or of meanings fusion looks, at least."""
-_PIECES_A_ROW: Final = 20
-"""How many of the nearest pieces are looked at for each row wanted, since several may be of one row."""
-_PIECES: Final = (200, 5_000)
-_BEAM: Final = 1_000  # pgvector's own limit
+_WORDS: Final = 64
+"""How many words of a query count, the longest first."""
+_BY_LENGTH: Final = (
+    8  # of ts_rank: divided by the number of different words, since long texts have every word
+)
 
 
 def sizes(limit: int) -> dict[str, Any]:
     """The values of the parameters that say how much is looked at for so many hits."""
-    fewest, most = _PIECES
-    pieces = min(max(limit * _PIECES_A_ROW, fewest), most)
-    return {
-        "limit": limit,
-        "depth": max(limit, _DEPTH),
-        "pieces": pieces,
-        "beam": str(min(pieces, _BEAM)),
-    }
+    return {"limit": limit, "depth": max(limit, _DEPTH), **pieces_for(limit)}
 
 
 def query_words(source: Source) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
@@ -56,130 +48,70 @@ def query_words(source: Source) -> tuple[ColumnElement[Any], ColumnElement[Any]]
     return language, sa.func.websearch_to_tsquery(language, parameter("query", sa.Text))
 
 
-def by_words(source: Source, filtered: Callable[[], list[ColumnElement[Any]]]) -> sa.CTE:
-    """The rows with the words of the query: ``key``, ``score`` and ``rank``."""
+def has_words(source: Source) -> ColumnElement[Any]:
+    """Whether a row has all words of the query, as people type it."""
+    search = source.config.features.search
+    assert search is not None
+    _, query = query_words(source)
+    return source.table.c[search.column].op("@@", is_comparison=True)(query)
+
+
+def by_words(
+    source: Source, filtered: Callable[[], list[ColumnElement[Any]]], meaning: sa.CTE
+) -> sa.CTE:
+    """The rows with words of the query: ``key`` and ``rank``.
+
+    Those that have all of its words, as a search by words has them, and those near in meaning that have some: questions
+    have words that no answer has. What rare words weigh, and how little frequent ones, is told by these rows themselves, as
+    ln((1 + rows) / rows with the word).
+    """
     search = source.config.features.search
     assert search is not None
     key, vector = source.table.c[source.key], source.table.c[search.column]
-    _, words = query_words(source)
-    score = sa.func.ts_rank_cd(vector, words, 1 | 32)
-    found = (
-        sa.select(key.label("key"), score.label("score"))
-        .where(vector.op("@@", is_comparison=True)(words), *filtered())
-        .order_by(score.desc(), key.desc())
+    language, query = query_words(source)
+    all_words = (
+        sa.select(key.label("key"))
+        .where(has_words(source), *filtered())
+        .order_by(sa.func.ts_rank_cd(vector, query, 1 | 32).desc(), key.desc())
         .limit(parameter("depth", sa.BigInteger))
-        .subquery("matching")
     )
-    rank = sa.func.row_number().over(order_by=(found.c.score.desc(), found.c.key.desc()))
-    return sa.select(found, rank.label("rank")).cte("by_words")
-
-
-@dataclass(frozen=True, slots=True)
-class Nearest:
-    """The rows whose pieces are nearest to a vector.
-
-    The index gives the nearest pieces, of rows that meet the filters. Where those are of fewer rows than are wanted, as
-    when the filters leave few or some rows have very many pieces, every piece of every row that meets the filters is
-    compared: a search is never short of rows that there are. PostgreSQL decides that within the statement.
-
-    Attributes:
-        iterative: whether the index can go on looking until enough rows have met the filters.
-    """
-
-    source: Source
-    dimension: int
-    filtered: Callable[[], list[ColumnElement[Any]]]
-    iterative: bool
-
-    def by_meaning(self) -> sa.CTE:
-        """The rows nearest to parameter ``vector``: ``key``, ``distance``, ``rank``, and the best piece's ``start`` and
-        ``length``.
-        """
-        near = self._from_index()
-        every = self._from_all(near)
-        both = sa.union_all(sa.select(near), sa.select(every)).subquery("near_or_every")
-        best = (
-            sa.select(both)
-            .where(both.c.distance != sa.literal_column("'NaN'::float8"))
-            .ext(distinct_on(both.c.key))
-            .order_by(both.c.key, both.c.distance)
-            .subquery("best_pieces")
+    candidates = sa.union(sa.select(meaning.c.key), all_words.subquery().select()).cte("candidates")
+    words = _words(language)
+    worth = sa.func.ts_rank(vector, words.c.query, _BY_LENGTH)
+    found = (
+        sa.select(candidates.c.key, words.c.word, worth.label("worth"))
+        .select_from(
+            candidates.join(source.table, key == candidates.c.key).join(
+                words, vector.op("@@", is_comparison=True)(words.c.query)
+            )
         )
-        rank = sa.func.row_number().over(order_by=(best.c.distance, best.c.key.desc()))
-        ranked = sa.select(best, rank.label("rank"))
-        return (
-            ranked.order_by(best.c.distance, best.c.key.desc())
-            .limit(parameter("depth", sa.BigInteger))
-            .cte("by_meaning")
-        )
+        .cte("found")
+    )
+    rows: Any = sa.select(sa.func.count(sa.text("*"))).select_from(candidates).scalar_subquery()
+    one: Any = sa.literal_column("1.0::float8")
+    weight = sa.func.ln((one + rows) / sa.func.count(sa.text("*"))).label("weight")
+    weights = sa.select(found.c.word, weight).group_by(found.c.word).cte("weights")
+    score = sa.func.sum(found.c.worth * weights.c.weight)
+    ranked = sa.select(
+        found.c.key,
+        sa.func.row_number().over(order_by=(score.desc(), found.c.key.desc())).label("rank"),
+    )
+    joined = found.join(weights, weights.c.word == found.c.word)
+    return ranked.select_from(joined).group_by(found.c.key).cte("by_words")
 
-    def _from_index(self) -> sa.CTE:
-        chunks = self._chunks()
-        distance = self._distance(chunks)
-        pieces = self._pieces(chunks, distance, self._scanning()).order_by(distance)
-        near = pieces.limit(parameter("pieces", sa.BigInteger)).cte("near")
-        return near.prefix_with("MATERIALIZED")
 
-    def _from_all(self, near: sa.CTE) -> sa.CTE:
-        chunks = self._chunks()
-        distance = self._distance(chunks)
-        rows = sa.select(sa.func.count(near.c.key.distinct())).scalar_subquery()
-        is_short = rows < parameter("limit", sa.BigInteger)
-        pieces = self._pieces(chunks, distance, [is_short]).ext(distinct_on(chunks.c.row_key))
-        return pieces.order_by(chunks.c.row_key, distance).cte("every").prefix_with("MATERIALIZED")
-
-    def _pieces(
-        self, chunks: Any, distance: ColumnElement[Any], conditions: list[ColumnElement[Any]]
-    ) -> sa.Select[Any]:
-        """Pieces of this embedder's, of rows that meet the filters."""
-        key = self.source.table.c[self.source.key]
-        columns = (
-            chunks.c.row_key.label("key"),
-            chunks.c.start,
-            chunks.c.length,
-            distance.label("distance"),
-        )
-        statement = sa.select(*columns).where(
-            chunks.c.embedder == parameter("embedder", sa.Text), *conditions
-        )
-        filters = self.filtered()
-        if not filters:
-            return statement.select_from(chunks)
-        joined = chunks.join(self.source.table, key == chunks.c.row_key)
-        return statement.select_from(joined).where(*filters)
-
-    def _chunks(self) -> Any:
-        key = self.source.table.c[self.source.key]
-        return sa.table(
-            chunks_table(self.source.config.table),
-            sa.column("row_key", key.type),
-            sa.column("start", sa.Integer),
-            sa.column("length", sa.Integer),
-            sa.column("embedder", sa.Text),
-            sa.column("embedding", Vector(self.dimension)),
-        )
-
-    def _distance(self, chunks: Any) -> ColumnElement[Any]:
-        # In a subquery, so that the text is made a vector once and not for each piece.
-        wanted = sa.select(
-            sa.cast(parameter("vector", sa.Text), Vector(self.dimension))
-        ).scalar_subquery()
-        return chunks.c.embedding.op("<=>", return_type=sa.Double())(wanted)  # type: ignore[no-any-return]
-
-    def _scanning(self) -> list[ColumnElement[Any]]:
-        """How the index is looked through, said within the statement: it is evaluated once, before the first piece.
-
-        Set for the transaction, since PostgreSQL knows nothing shorter. Whether it is heard or not, no row is missed.
-        """
-        settings = {"hnsw.ef_search": parameter("beam", sa.Text)}
-        if self.iterative:
-            settings["hnsw.iterative_scan"] = sa.literal_column("'relaxed_order'")  # type: ignore[assignment]
-        return [
-            sa.select(sa.func.set_config(name, value, sa.literal_column("true")))
-            .scalar_subquery()
-            .is_not(None)
-            for name, value in settings.items()
-        ]
+def _words(language: Any) -> sa.CTE:
+    """The words of the query, each with a query of its own."""
+    vector = sa.func.to_tsvector(language, parameter("query", sa.Text))
+    word: Any = sa.func.unnest(sa.func.tsvector_to_array(vector)).column_valued("word")
+    slashes = sa.func.replace(word, "\\", "\\\\")
+    quoted: Any = sa.literal("'") + sa.func.replace(slashes, "'", "''") + sa.literal("'")
+    return (
+        sa.select(word.label("word"), sa.cast(quoted, TSQUERY).label("query"))
+        .order_by(sa.func.length(word).desc(), word)
+        .limit(sa.literal_column(str(_WORDS)))
+        .cte("words")
+    )
 
 
 def fused(words: sa.CTE, meaning: sa.CTE) -> sa.CTE:

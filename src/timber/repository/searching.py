@@ -14,9 +14,10 @@ from timber.dto import SearchHit, SearchMode
 from timber.errors import ServiceError, UsageError, ValidationError
 from timber.features.embedding.embedding import Embedding
 from timber.models.embedding_tables import embedded_text
+from timber.repository.nearest import Nearest
 from timber.repository.ordering import check_limit
 from timber.repository.querying import MAX_LIMIT, Querying
-from timber.repository.ranking import Nearest, by_words, fused, query_words, sizes
+from timber.repository.ranking import by_words, fused, has_words, query_words, sizes
 from timber.repository.source import check_text
 
 if TYPE_CHECKING:
@@ -156,11 +157,10 @@ class Searching(Querying[D]):
         assert config is not None
         table = self.source.table
         language, words = query_words(self.source)
-        vector = table.c[config.column]
-        score = sa.func.ts_rank_cd(vector, words, 1 | 32).label("_score")
+        score = sa.func.ts_rank_cd(table.c[config.column], words, 1 | 32).label("_score")
         best = (
             sa.select(*self._selected(self.dto, *config.weights, self.source.key), score)
-            .where(vector.op("@@", is_comparison=True)(words), *filters.build())
+            .where(has_words(self.source), *filters.build())
             .order_by(score.desc(), table.c[self.source.key].desc())
             .limit(parameter("limit", sa.BigInteger))
             .subquery("best")
@@ -174,16 +174,16 @@ class Searching(Querying[D]):
         return self._hits(best, _piece(self.source, best))
 
     def _by_both(self, filters: Filters, *, iterative: bool) -> Any:
-        both = fused(
-            by_words(self.source, filters.build), self._nearest(filters, iterative=iterative)
-        )
-        ranks = {"_keyword_rank": "keyword_rank", "_semantic_rank": "semantic_rank"}
-        best = self._best(both, ranks)
+        meaning = self._nearest(filters, iterative=iterative)
+        both = fused(by_words(self.source, filters.build, meaning), meaning)
         language, words = query_words(self.source)
-        around = self._words_around(best, language, words)
-        snippet = sa.case(
-            (best.c["_keyword_rank"].is_not(None), around), else_=_piece(self.source, best)
+        best = self._best(
+            both,
+            {"_keyword_rank": "keyword_rank", "_semantic_rank": "semantic_rank"},
+            has_words(self.source).label("_has_words"),
         )
+        around = self._words_around(best, language, words)
+        snippet = sa.case((best.c["_has_words"], around), else_=_piece(self.source, best))
         return self._hits(best, snippet)
 
     def _nearest(self, filters: Filters, *, iterative: bool) -> sa.CTE:
@@ -191,7 +191,7 @@ class Searching(Querying[D]):
         assert declared is not None
         return Nearest(self.source, declared.dimension, filters.build, iterative).by_meaning()
 
-    def _best(self, ranked: sa.FromClause, ranks: dict[str, str]) -> sa.Subquery:
+    def _best(self, ranked: sa.FromClause, ranks: dict[str, str], *more: Any) -> sa.Subquery:
         """The best of the ranked rows, with what is to be shown of them."""
         config = self.source.config.features
         key = self.source.table.c[self.source.key]
@@ -204,6 +204,7 @@ class Searching(Querying[D]):
                 ranked.c.start.label("_start"),
                 ranked.c.length.label("_length"),
                 *(ranked.c[name].label(label) for label, name in ranks.items()),
+                *more,
             )
             .select_from(self.source.table.join(ranked, ranked.c.key == key))
             .order_by(ranked.c.score.desc(), key.desc())

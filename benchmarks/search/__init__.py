@@ -1,0 +1,1 @@
+"""How well searches find what was asked for, on real text."""
