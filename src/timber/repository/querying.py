@@ -195,7 +195,15 @@ class Querying(Generic[D]):
 
 def _has_unfixed_text(statement: Any) -> bool:
     """Whether a caller's own expression has parameters, such as of IN, that are written out for each execution."""
-    return any(
-        isinstance(element, sa.BindParameter) and (element.expanding or element.literal_execute)
-        for element in sa.sql.visitors.iterate(statement)
-    )
+    # Each element once: what several parts of a statement refer to would be gone through as often as there are ways to it.
+    pending: list[Any] = [statement]
+    seen: dict[int, Any] = {}
+    while pending:
+        element = pending.pop()
+        if id(element) in seen:
+            continue
+        seen[id(element)] = element
+        if isinstance(element, sa.BindParameter) and (element.expanding or element.literal_execute):
+            return True
+        pending += element.get_children()
+    return False

@@ -111,6 +111,7 @@ def _words(language: Any) -> sa.CTE:
         .order_by(sa.func.length(word).desc(), word)
         .limit(sa.literal_column(str(_WORDS)))
         .cte("words")
+        .prefix_with("MATERIALIZED")
     )
 
 
