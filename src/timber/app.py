@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
@@ -14,6 +14,7 @@ import pydantic
 from typing_extensions import Unpack
 
 from timber.database.embedded import EmbeddedPostgres
+from timber.database.idempotency import IdempotentCommands
 from timber.database.levels import Isolation
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.transactional import Decorator, make_transactional
@@ -162,6 +163,7 @@ class Timber:
         if parts.background is not None:
             await parts.background.close()
         try:
+            await parts.commands.close()
             if parts.cache is not None:
                 await parts.cache.settle()
             await parts.db.close(drain)
@@ -413,6 +415,42 @@ class Timber:
             retry_locks=retry_locks,
         )
 
+    async def idempotent(
+        self,
+        key: str,
+        body: Callable[[UnitOfWork], Awaitable[T]],
+        *,
+        request: object = None,
+        result: type[T] | None = None,
+        expires: timedelta | None = None,
+        isolation: Isolation | None = None,
+    ) -> T:
+        """Run ``body`` once, however often it is sent under this key: :meth:`run` that remembers.
+
+        Key, request and result are stored in the transaction of the body. A repeat returns the first result, two at once
+        run once, and an attempt whose outcome is unknown may simply be repeated.
+
+        Args:
+            request: what is asked, as JSON or as a model; another one under the same key is refused.
+            result: the type of what the body returns, to restore it as; not needed for plain JSON.
+            expires: how long the key is remembered; ``idempotency_seconds`` if nothing is said.
+
+        Raises:
+            ConflictError: the key was used for another request.
+            UsageError: what the body returned cannot be stored and restored.
+        """
+        answer: T = await self._running.commands.run(
+            key, body, request=request, result=result, expires=expires, isolation=isolation
+        )
+        return answer
+
+    async def purge_idempotency_keys(self, limit: int = 1000) -> int:
+        """Remove keys of idempotent commands whose time is over, at most ``limit`` of them; how many there were.
+
+        A process that runs such commands does so by itself about once a minute.
+        """
+        return await self._running.commands.purge(limit)
+
     def transactional(
         self,
         *,
@@ -456,6 +494,7 @@ class _Parts:
         self.embedded = embedded
         self.closing = False
         self.background: Background | None = None
+        self.commands = IdempotentCommands(db)
         made = db, registry, settings, features, cache
         self.sessions = SessionService.of_settings(*made)
         self.research = ResearchService.of_settings(*made)

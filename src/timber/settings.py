@@ -115,6 +115,9 @@ class TimberSettings(BaseSettings):
     retry_rate: Seconds = 10.0
     """How many repetitions a second all work together may have after outages that go on, ten times that at once."""
 
+    idempotency_seconds: Seconds = 86400.0
+    """How long the key of an idempotent command is kept, so that a repeat is known for one."""
+
     pgbouncer: bool = False
     """Whether ``database_url`` leads to PgBouncer, in session or transaction pooling."""
     listen_url: str | None = Field(default=None, repr=False)
@@ -200,6 +203,7 @@ class SettingsKeywords(TypedDict, total=False):
     outage_wait_max: float
     retry_budget: float
     retry_rate: float
+    idempotency_seconds: float
     pgbouncer: bool
     listen_url: str | None
     echo: bool

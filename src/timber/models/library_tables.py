@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from timber.models.audit_tables import add_audit_tables
 from timber.models.embedding_tables import add_embedding_tables
 from timber.models.erasure_tables import add_erasure_tables
+from timber.models.idempotency_tables import add_idempotency_table
 from timber.models.owed_table import add_owed_table
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ _BUILDERS: Final[tuple[Callable[[sa.MetaData, Collection[ModelConfig]], None], .
     add_audit_tables,
     add_embedding_tables,
     add_erasure_tables,
+    add_idempotency_table,
     add_owed_table,
 )
 """Each adds its tables if one of the models needs them."""
