@@ -42,7 +42,9 @@ async def test_the_first_migration_makes_everything_whatever_is_there(small: Pro
     small.write(BEFORE)
     await small.create_all(small.url)
     await small.init()
-    assert small.text().count("op.create_table(") == 4, "the models' and that of idempotent commands"
+    assert small.text().count("op.create_table(") == 4, (
+        "the models' and that of idempotent commands"
+    )
 
 
 async def test_many_managers_create_the_tables_at_once(small: Project) -> None:
