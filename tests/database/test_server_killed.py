@@ -108,15 +108,10 @@ async def test_a_transaction_that_a_crash_took_is_known_to_be_rolled_back(
     # However long a busy machine takes to start it again.
     settings = TimberSettings(**QUICK, commit_timeout=40, resolve_timeout=40)
     db = AsyncDatabaseManager(its_proxy.url, settings=settings)
-    link, xids = None, []
 
-    async def crash(unit: UnitOfWork) -> None:
-        nonlocal link
-        link = unit.transaction.link
-        xids.append(int(await link.driver.fetchval("SELECT pg_current_xact_id()::text")))  # type: ignore[union-attr]
+    async def crash(_unit: UnitOfWork) -> None:
         its_proxy.freeze_after(0, "to_server")  # the COMMIT never arrives
-        later = asyncio.get_running_loop().create_task(come_back())
-        tasks.append(later)
+        tasks.append(asyncio.create_task(come_back()))
 
     async def come_back() -> None:
         await asyncio.sleep(1.1)  # checkpoints are dated to the second

@@ -31,7 +31,7 @@ pytestmark = [
 
 RATE = 200  # requests a second
 SECONDS = 15.0
-KILLED_AT, RESTARTED_AT = 3.0, 6.0
+KILLED_AT, RESTARTED_AT = 3.0, 5.0
 PATIENCE = 60.0
 
 COMMANDS = {
