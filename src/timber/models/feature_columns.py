@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from timber.models.column_types import SEARCH_VECTOR, ColumnType
 from timber.models.columns import ColumnConfig
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 class Shaper(Protocol):
     """A feature of the application's own, as far as models know it."""
 
-    @property
-    def name(self) -> str:
-        """What models declare it as."""
+    name: ClassVar[str]
+    """What models declare it as."""
 
     def on_model(self, config: ModelConfig) -> Iterable[ColumnConfig]:
         """Hidden columns that a model which declares it gets."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
