@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from timber.cli import audit, cache, keys, migrate, privacy, worker
+from timber.cli import audit, cache, keys, migrate, worker
 from timber.cli.answers import Commands, Json
 from timber.cli.beginning import init
 from timber.cli.check import check
 from timber.cli.dev.command import dev
 from timber.cli.doctor.command import doctor
 from timber.cli.explain.command import explain
+from timber.cli.privacy.command import app as privacy
 from timber.cli.schema import schema
 
 app = typer.Typer(
@@ -31,7 +32,7 @@ app = typer.Typer(
 app.add_typer(migrate.app, name="migrate")
 app.add_typer(keys.app, name="keys")
 app.add_typer(audit.app, name="audit")
-app.add_typer(privacy.app, name="privacy")
+app.add_typer(privacy, name="privacy")
 app.add_typer(worker.app, name="worker")
 app.add_typer(cache.app, name="cache")
 app.command()(init)

@@ -9,19 +9,44 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from timber.models.audit_tables import ACTORS
-from timber.privacy.asking import ask, tell
+from timber.privacy.asking import Question, ask, tell
 from timber.privacy.holdings import Subject
 from timber.privacy.vectors import drop_vectors
 
 if TYPE_CHECKING:
     from sqlalchemy.sql.elements import ColumnElement
 
+    from timber.database.manager import AsyncDatabaseManager
     from timber.privacy.holdings import Holding
     from timber.privacy.journal import Erasure, Journal
     from timber.privacy.means import Means
     from timber.privacy.people import Person
     from timber.privacy.places import Place
     from timber.privacy.planning import Link, Reference
+
+
+class Pick:
+    """Some rows to deal with at once: whether there are any, and their keys, locked.
+
+    Args:
+        rows: the statement for the keys.
+        locked: the table, or what it is called there.
+    """
+
+    def __init__(
+        self, db: AsyncDatabaseManager, rows: sa.Select[Any], locked: Any, size: int, name: str
+    ) -> None:
+        self.picked = rows.limit(size).with_for_update(of=locked)
+        self._finds = Question(db, sa.select(sa.exists(rows)), f"look for {name}")
+        self._keys = Question(db, self.picked, f"pick {name}")
+
+    async def finds(self) -> bool:
+        """Whether there are any."""
+        return bool((await self._finds.rows())[0][0])
+
+    async def keys(self) -> list[Any]:
+        """The first column of some of them, which are locked until the transaction ends."""
+        return [row[0] for row in await self._keys.rows()]
 
 
 class Batches:
@@ -44,14 +69,15 @@ class Batches:
         self._repositories = means.repositories
         self._journal = journal
         self._size = size
+        self._picks: dict[Any, Pick] = {}
 
-    async def _step(self, work: Callable[[], Awaitable[tuple[str, str, int]]]) -> int:
+    async def _step(self, name: str, what: str, work: Callable[[], Awaitable[int]]) -> int:
         """One transaction: nobody else works on this erasure meanwhile, and what was done is noted in it."""
 
         async def body(_: object) -> int:
             if not await self._journal.lock(self.erasure):
                 return 0
-            name, what, number = await work()
+            number = await work()
             self.erasure.count(name, what, number)
             if number:
                 await self._journal.save(self.erasure)
@@ -59,94 +85,101 @@ class Batches:
 
         return await self._db.run(body, retry_locks=True)
 
+    async def _over(
+        self, name: str, what: str, pick: Pick, work: Callable[[list[Any]], Awaitable[int]]
+    ) -> int:
+        """A step over rows; without a transaction where there are none."""
+        if not await pick.finds():
+            return 0
+
+        async def with_keys() -> int:
+            keys = await pick.keys()
+            return await work(keys) if keys else 0
+
+        return await self._step(name, what, with_keys)
+
     async def remove_links(self, link: Link) -> int:
         """Delete rows of an association table that refer to rows which are going to be deleted."""
-        holding = self._models.holdings[link.target]
-
-        async def work() -> tuple[str, str, int]:
-            columns = list(link.table.primary_key.columns)
+        columns = list(link.table.primary_key.columns)
+        place = link.name, link.column
+        if place not in self._picks:
+            holding = self._models.holdings[link.target]
             about = _column_of(holding, link.target_column, holding.of(self.subject))
-            picked = (
-                sa.select(*columns)
-                .where(link.table.c[link.column].in_(about))
-                .limit(self._size)
-                .with_for_update(of=link.table)
-            )
-            statement = link.table.delete().where(sa.tuple_(*columns).in_(picked))
-            number = await tell(self._db, statement, f"erase {link.name}")
-            return link.name, "deleted", number
+            rows = sa.select(*columns).where(link.table.c[link.column].in_(about))
+            self._picks[place] = Pick(self._db, rows, link.table, self._size, link.name)
+        pick = self._picks[place]
 
-        return await self._step(work)
+        async def work(_: list[Any]) -> int:
+            chosen = sa.tuple_(*columns).in_(pick.picked)
+            return await tell(self._db, link.table.delete().where(chosen), f"erase {link.name}")
+
+        return await self._over(link.name, "deleted", pick, work)
 
     async def cut_references(self, reference: Reference) -> int:
         """Empty references of rows that stay to rows which are going to be deleted."""
-        holding = self._models.holdings[reference.target]
-        referring = self._models.holdings[reference.model]
-        rows = referring.table.alias("referring")
-        about = _column_of(holding, reference.target_column, holding.of(self.subject))
-        still = referring.unfinished(self.subject, rows)
-        chosen = sa.and_(
-            rows.c[reference.column].in_(about),
+        place = reference.model, reference.column, reference.target
+        if place not in self._picks:
+            holding = self._models.holdings[reference.target]
+            referring = self._models.holdings[reference.model]
+            rows = referring.table.alias("referring")
+            about = _column_of(holding, reference.target_column, holding.of(self.subject))
             # What is to be erased by its own step keeps the reference that it is found by.
-            sa.not_(sa.func.coalesce(still, sa.false())),
-        )
-        return await self._empty(reference.model, reference.column, rows, chosen)
+            own = sa.func.coalesce(referring.unfinished(self.subject, rows), sa.false())
+            chosen = sa.and_(rows.c[reference.column].in_(about), sa.not_(own))
+            self._picks[place] = self._pick(reference.model, rows, chosen)
+        return await self._empty(reference.model, reference.column, self._picks[place])
 
     async def cut_mentions(self, model: str, column: str) -> int:
         """Take the person's id out of rows that are about somebody else."""
-        config = self._models.config(model)
-        rows = self._models.table(model).alias("mentioning")
-        value = self.subject.person.in_column(config, column)
+        value = self.subject.person.in_column(self._models.config(model), column)
         if value is None:
             return 0
-        chosen = rows.c[column] == sa.literal(value, rows.c[column].type)
-        return await self._empty(model, column, rows, chosen)
+        if (model, column) not in self._picks:
+            rows = self._models.table(model).alias("mentioning")
+            chosen = rows.c[column] == sa.literal(value, rows.c[column].type)
+            self._picks[model, column] = self._pick(model, rows, chosen)
+        return await self._empty(model, column, self._picks[model, column])
 
-    async def _empty(self, model: str, column: str, rows: Any, chosen: ColumnElement[bool]) -> int:
-        key = self._models.config(model).primary_key
-        picked = sa.select(rows.c[key]).where(chosen).limit(self._size).with_for_update(of=rows)
+    def _pick(self, model: str, rows: Any, chosen: ColumnElement[bool]) -> Pick:
+        key = rows.c[self._models.config(model).primary_key]
+        return Pick(self._db, sa.select(key).where(chosen), rows, self._size, model)
 
-        async def work() -> tuple[str, str, int]:
-            keys = [row[0] for row in await ask(self._db, picked, f"pick {model}")]
-            number = 0
-            if keys:
-                repository = self._repositories(model)
-                condition = repository.where[key].in_(keys)
-                number = await repository.update_where(
-                    {column: None}, condition, include_deleted=True
-                )
-            return model, "emptied", number
+    async def _empty(self, model: str, column: str, pick: Pick) -> int:
+        async def work(keys: list[Any]) -> int:
+            repository = self._repositories(model)
+            condition = repository.where[self._models.config(model).primary_key].in_(keys)
+            return await repository.update_where({column: None}, condition, include_deleted=True)
 
-        return await self._step(work)
+        return await self._over(model, "emptied", pick, work)
 
     async def delete(self, holding: Holding) -> int:
         """Delete rows that nothing refers to any more but by references that can be emptied."""
 
-        async def work() -> tuple[str, str, int]:
-            keys = await self.lock(holding)
-            number = 0
-            if keys:
-                await self._let_go(holding, keys)
-                repository = self._repositories(holding.name)
-                condition = repository.where[holding.key].in_(keys)
-                number = await repository.delete_where(condition, hard=True)
-                await self._forget_values(holding, keys)
-            return holding.name, "deleted", number
+        async def work(keys: list[Any]) -> int:
+            keys = await self._still_free(holding, keys)
+            if not keys:
+                return 0
+            await self._let_go(holding, keys)
+            repository = self._repositories(holding.name)
+            condition = repository.where[holding.key].in_(keys)
+            number = await repository.delete_where(condition, hard=True)
+            await self._forget_values(holding, keys)
+            return number
 
-        return await self._step(work)
+        return await self._over(holding.name, "deleted", self._unfinished(holding), work)
 
     async def anonymise(self, holding: Holding) -> int:
         """Empty what is personal in rows that stay."""
 
-        async def work() -> tuple[str, str, int]:
-            keys = await self.lock(holding)
-            number = 0
-            if keys:
-                number = await anonymise(self._means, holding, self.subject, keys)
-                await self._forget_values(holding, keys)
-            return holding.name, "anonymised", number
+        async def work(keys: list[Any]) -> int:
+            keys = await self._still_free(holding, keys)
+            if not keys:
+                return 0
+            number = await anonymise(self._means, holding, self.subject, keys)
+            await self._forget_values(holding, keys)
+            return number
 
-        return await self._step(work)
+        return await self._over(holding.name, "anonymised", self._unfinished(holding), work)
 
     async def forget_actor(self) -> int:
         """Have the audit forget whose the pseudonyms of the person were."""
@@ -154,43 +187,42 @@ class Batches:
         if audit is None or not self._models.audited:
             return 0
 
-        async def work() -> tuple[str, str, int]:
-            return ACTORS, "emptied", await audit.forget_actor(self.subject.person.text)
-
-        return await self._step(work)
+        return await self._step(
+            ACTORS, "emptied", lambda: audit.forget_actor(self.subject.person.text)
+        )
 
     async def clear(self, place: Place) -> int:
         """Take out what another place keeps of the person."""
         # Outside of the transaction that notes it: it may take its time.
         number = await place.erase(self.subject.person.text)
 
-        async def work() -> tuple[str, str, int]:
-            return place.name, "deleted", number
+        async def noted() -> int:
+            return number
 
-        return await self._step(work)
+        return await self._step(place.name, "deleted", noted) if number else 0
 
     async def _forget_values(self, holding: Holding, keys: list[Any]) -> None:
         """Have the audit forget what its digests of these rows were made with: no value can be held against them then."""
         if self._means.audit is not None and self._means.audits(holding.name):
             await self._means.audit.forget_values(holding.name, keys)
 
-    async def lock(self, holding: Holding) -> list[Any]:
-        """The keys of rows that an erasure can deal with now, locked so that nothing new comes to refer to them."""
-        key = holding.table.c[holding.key]
+    def _unfinished(self, holding: Holding) -> Pick:
+        """Rows that can be dealt with now. Locked, nothing new can come to refer to them."""
+        if holding.name not in self._picks:
+            free = [sa.not_(sa.exists().where(kept)) for kept in self._kept_back(holding)]
+            chosen = sa.and_(holding.unfinished(self.subject), *free)
+            self._picks[holding.name] = self._pick(holding.name, holding.table, chosen)
+        return self._picks[holding.name]
+
+    async def _still_free(self, holding: Holding, keys: list[Any]) -> list[Any]:
+        """Those of these rows that nothing keeps back; what came to refer to one just before it was locked is seen now."""
         free = [sa.not_(sa.exists().where(kept)) for kept in self._kept_back(holding)]
-        picked = (
-            sa.select(key)
-            .where(holding.unfinished(self.subject), *free)
-            .limit(self._size)
-            .with_for_update(of=holding.table)
-        )
-        keys = [row[0] for row in await ask(self._db, picked, f"pick {holding.name}")]
-        if not keys or not free:
+        if not free:
             return keys
-        # What came to refer to a row before it was locked is seen by a new statement only.
+        key = holding.table.c[holding.key]
         among = key == sa.any_(sa.literal(keys, ARRAY(key.type)))
-        again = sa.select(key).where(among, *free)
-        return [row[0] for row in await ask(self._db, again, f"pick {holding.name} again")]
+        rows = await ask(self._db, sa.select(key).where(among, *free), f"pick {holding.name}")
+        return [row[0] for row in rows]
 
     def _kept_back(self, holding: Holding) -> list[ColumnElement[bool]]:
         """What has to be gone or emptied before a row of the holding can be."""

@@ -80,7 +80,7 @@ class Remains:
             except (RedisError, OSError, TimeoutError) as error:
                 raise _unavailable() from error
             for key, value in zip(keys, values, strict=True):
-                if value is not None and quoted in value:
+                if isinstance(value, bytes) and quoted in value:
                     yield key
 
     async def _unlink_all(self, beginning: str, chosen: Callable[[bytes], bool]) -> None:

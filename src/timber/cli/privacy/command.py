@@ -1,4 +1,4 @@
-"""``timber privacy``: what there is of a person, a copy of it, its erasure and the proof of that, and retention."""
+"""The commands and what they do; how they answer is in ``answers``."""
 
 from __future__ import annotations
 
@@ -6,17 +6,16 @@ import sys
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from timber.cli.answers import FOUND, Json, answer
 from timber.cli.options import DatabaseURL, Models, settings_of
+from timber.cli.privacy.answers import as_data, erased, purged, show
 from timber.errors import UsageError, ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from timber.cli.progress import Bar
     from timber.privacy.erasing import ErasureReport
     from timber.privacy.exporting import Manifest
@@ -49,7 +48,7 @@ def summary(
     if as_json:
         answer({"rows": found.rows, **asdict(found)}, as_json=True)
     else:
-        _show(found)
+        show(found)
 
 
 @app.command()
@@ -131,12 +130,12 @@ def erase(
                 **asdict(report),
                 "complete": bool(report),
                 "rows": report.rows,
-                "verified": _as_data(verified),
+                "verified": as_data(verified),
             }
             for person, report, verified in done
         ]
     }
-    answer(data, _erased(done), as_json=as_json)
+    answer(data, erased(done), as_json=as_json)
     if not all(report and verified for _, report, verified in done):
         raise typer.Exit(FOUND)
 
@@ -152,7 +151,7 @@ def verify(
     import asyncio
 
     report = asyncio.run(_verify(settings_of(database_url, models), user))
-    answer(_as_data(report), str(report).splitlines(), as_json=as_json)
+    answer(as_data(report), str(report).splitlines(), as_json=as_json)
     if not report:
         raise typer.Exit(FOUND)
 
@@ -183,7 +182,7 @@ def purge(
     with progress("Purging", quiet=as_json) as bar:
         report = asyncio.run(_purge(settings, kept, batch, bar))
     data = {"rows": report.rows, "deleted": report.deleted, "left": report.left}
-    answer(data, _purged(report), as_json=as_json)
+    answer(data, purged(report), as_json=as_json)
 
 
 async def _summary(settings: TimberSettings, user: str) -> UserDataSummary:
@@ -264,7 +263,7 @@ def _confirm(settings: TimberSettings, user: str, *, as_json: bool) -> None:
     if as_json or not sys.stdin.isatty():
         raise UsageError("Nothing was erased: nobody can be asked here, so say --yes.")
     found = asyncio.run(_summary(settings, user))
-    _show(found)
+    show(found)
     if not typer.confirm(f"Erase this person, {found.rows:,} rows?", err=True):
         raise UsageError("Nothing was erased.")
 
@@ -275,46 +274,3 @@ def _retention(word: str) -> tuple[str, timedelta]:
         return model, timedelta(days=float(days))
     except (ValueError, OverflowError):
         raise UsageError(f"--retention {word}: write it like Session=90.") from None
-
-
-def _show(found: UserDataSummary) -> None:
-    from timber.cli.screen import Screen
-
-    screen = Screen()
-    columns = {"Model": "left", "Rows": "right", "Deleted": "right", "On erasure": "left"}
-    rows = [
-        [model.model, f"{model.rows:,}", f"{model.deleted:,}", model.on_erasure]
-        for model in found.models
-    ]
-    screen.table("What there is of this person", columns, rows)
-    for name, reason in found.undeclared.items():
-        typer.echo(f"{name} does not declare personal_data, though {reason}.")
-
-
-def _as_data(report: DeletionReport) -> dict[str, Any]:
-    return {"gone": bool(report), **asdict(report)}
-
-
-def _erased(
-    done: Iterable[tuple[str, ErasureReport, DeletionReport]],
-) -> Iterator[str]:
-    nobody = True
-    for _, report, verified in done:
-        nobody = False
-        for name, counts in report.done.items():
-            told = ", ".join(f"{number:,} {what}" for what, number in counts.items())
-            yield f"{name}: {told}"
-        for name, number in report.left.items():
-            yield f"{name}: {number:,} left, call it again"
-        yield from str(verified).splitlines()
-    if nobody:
-        yield "No erasure was interrupted."
-
-
-def _purged(report: PurgeReport) -> Iterator[str]:
-    for name, number in report.deleted.items():
-        yield f"{name}: {number:,} deleted"
-    for name, number in report.left.items():
-        yield f"{name}: {number:,} left, which somebody holds or something refers to"
-    if not report.deleted and not report.left:
-        yield "Nothing has outlived its time."
