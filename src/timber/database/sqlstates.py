@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+from typing import TYPE_CHECKING, Any, Final
 
 from timber.errors import (
     ConfigurationError,
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import asyncpg
+
+_EXTENSION: Final = re.compile(r'extension "(\w+)" is not available|/(\w+)\.control"')
 
 
 def error_of(error: asyncpg.PostgresError, target: str) -> ServiceError:
@@ -85,6 +88,18 @@ def _protocol(error: Any, target: str) -> ServiceError:
     )
 
 
+def _missing_extension(error: Any, target: str) -> ServiceError:
+    found = _EXTENSION.search(str(error))
+    name = found and (found[1] or found[2])
+    if not name:
+        return DatabaseError(f"PostgreSQL refused the statement (SQLSTATE {error.sqlstate}).")
+    package = " of pgvector" if name == "vector" else ""
+    return ConfigurationError(
+        f"The server of {target} has no extension {name!r}, and the tables need it: install the package{package} on "
+        "the server, or take out of the models what needs it."
+    )
+
+
 def _missing_statement(error: Any, target: str) -> ServiceError:
     return DatabaseError(
         f"A prepared statement is not there, or there twice (SQLSTATE {error.sqlstate}). If a pooler such as PgBouncer is on "
@@ -95,6 +110,7 @@ def _missing_statement(error: Any, target: str) -> ServiceError:
 _MAKERS: dict[str, Callable[[Any, str], ServiceError]] = {
     "08": lambda _, target: UnavailableError(f"The connection to {target} was lost."),
     "08P01": _protocol,
+    "0A000": _missing_extension,
     "22": _invalid,
     "23": _conflict,
     "25006": lambda _, target: UnavailableError(
@@ -122,6 +138,7 @@ _MAKERS: dict[str, Callable[[Any, str], ServiceError]] = {
     "42501": lambda _, target: DatabaseError(
         f"The database user may not do that in {target}: a privilege is missing."
     ),
+    "58P01": _missing_extension,
     "53300": lambda _, target: UnavailableError(
         f"{target} has no connection left: max_connections is reached. Lower pool_size x instances, or raise it."
     ),

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from timber import ModelRegistry, Timber
+from timber.database.statements import Statement
 from timber.errors import ConfigurationError, UnavailableError
 from timber.features.embedding.choosing import embedder_of_settings, provider_of_settings
 from timber.features.embedding.embedder import CheckedEmbedder
@@ -322,7 +323,6 @@ async def test_a_model_whose_embedding_nobody_provides_does_not_start(fresh_data
 
 
 async def test_a_server_without_pgvector_is_told_of_at_the_start(fresh_database_url, monkeypatch):
-    from timber.database.statements import Statement
     from timber.features.embedding import provider as module
 
     monkeypatch.setattr(module, "_PGVECTOR", Statement("SELECT 1 WHERE false", label="test"))
@@ -338,3 +338,9 @@ async def test_a_database_without_the_extension_is_told_of_at_the_search(fresh_d
     async with Timber(fresh_database_url, **given) as timber:
         with pytest.raises(ConfigurationError, match="no extension `vector`"):
             await timber.service("Memo").search("words", mode="semantic")
+
+
+async def test_a_server_that_lacks_an_extension_is_told_of_when_tables_are_made(fresh_database_url):
+    async with Timber(fresh_database_url) as timber:
+        with pytest.raises(ConfigurationError, match="has no extension 'no_such_thing'"):
+            await timber.db.write(Statement("CREATE EXTENSION no_such_thing", label="test"))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.features.embedding.embedders import Recording, failing
+from timber.database.statements import Statement
 from timber.errors import UnavailableError
 from timber.features.embedding.embedding import Embedding, EmbeddingOptions
 from timber.features.embedding.worker import EmbeddingWorker
@@ -158,9 +159,7 @@ async def test_failures_wait_longer_each_time(library, pages, embedder, fetch):
     assert all(140 < wait <= 300 for wait in waits[2:])
 
 
-def _now() -> Any:
-    from timber.database.statements import Statement
-
+def _now() -> Statement:
     return Statement("UPDATE timber_leaves_embedding SET available_at = now()", label="test")
 
 
@@ -173,6 +172,21 @@ async def test_a_text_that_is_too_long_is_given_up_at_once_and_says_why(library,
     assert (status.embedded, status.dead) == (1, 1)
     reason = (await embedding.dead_letters())[0].reason
     assert reason == "its text has 2008 characters, and embedding_longest_text is 1000"
+
+
+async def test_a_table_for_vectors_of_another_dimension_takes_none(library, pages, embedding, work):
+    async def of(dimension: int) -> None:
+        sql = f"ALTER TABLE timber_leaves_chunks ALTER embedding TYPE vector({dimension})"
+        await library.db.write(Statement(sql, label="test"))
+
+    await pages.insert(page(1))
+    await of(32)
+    try:
+        await work()
+        letter = (await embedding.dead_letters())[0]
+        assert letter.reason.startswith("A value does not fit its column")
+    finally:
+        await of(64)
 
 
 async def test_who_is_told_to_stop_gives_back_what_was_not_done(library, pages, embedder, fetch):

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
-from timber.errors import DatabaseError, ServiceError
+from timber.errors import ServiceError, ValidationError
 from timber.features.embedding.chunking import chunks
 from timber.features.embedding.embedder import NoAnswerError
 from timber.features.embedding.jobs import Made, Work
@@ -25,8 +25,6 @@ logger = logging.getLogger(__name__)
 _ROWS: Final = 64
 _CHARACTERS: Final = 1_000_000
 """How much text is held at once; a single row may have more."""
-_DATA_EXCEPTION: Final = "22"
-"""The class of SQLSTATE for values that do not fit."""
 _LOCKED_TRIES: Final = 3
 _LOCKED_WAIT: Final = 0.05
 
@@ -146,9 +144,7 @@ class Batch:
                 )
                 if not outside:
                     break
-        except DatabaseError as error:
-            if error.sqlstate is None or not error.sqlstate.startswith(_DATA_EXCEPTION):
-                raise
+        except ValidationError as error:
             await self._fail(dict.fromkeys(wanted, error.message))
             return
         await self._give_back(outside)
