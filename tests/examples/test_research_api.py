@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
+import aiohttp
 import orjson
+import pytest
 
-from tests.harness.serving import Client, Reply
+from tests.examples.conftest import MODELS
+from tests.harness.serving import Client, Reply, serve_aiohttp, serve_asgi
 from tests.integrations.cases.errors import check_problem
+from timber import Timber
 
 
 async def begun(web: Client, **more: object) -> Reply:
@@ -123,3 +127,26 @@ async def test_positions_are_kept_by_the_configured_model(web: Client):
 async def test_the_service_says_how_it_is(web: Client):
     assert (await web.get("/livez")).status == 200
     assert (await web.get("/readyz")).json["status"] == "ready"
+
+
+@pytest.mark.parametrize("framework", ["fastapi", "aiohttp"])
+async def test_with_a_cache_an_analysis_is_read_from_it_and_never_out_of_date(
+    example_database_url: str, session: aiohttp.ClientSession, framework: str
+):
+    from research_api import aiohttp_app, app
+
+    timber = Timber(example_database_url, model_config_dirs=[MODELS], cache_url="memory")
+    with (
+        serve_asgi(app.create_app(timber))
+        if framework == "fastapi"
+        else serve_aiohttp(aiohttp_app.create_app(timber=timber))
+    ) as address:
+        web = Client(session, address, f"cached-{framework}")
+        path = f"/analyses/{(await begun(web)).json['session']['id']}"
+        for _ in range(3):
+            assert (await web.get(path)).json["session"]["status"] == "active"
+        hits = timber.cache.stats()["l1"]["Session"]["hits"]
+        assert hits > 0
+        await web.post(f"{path}/conclusion", {"verdict": "hold"})
+        assert (await web.get(path)).json["session"]["status"] == "completed"
+        assert (await web.get(f"{path}?fresh=true")).json["session"]["status"] == "completed"

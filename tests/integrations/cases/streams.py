@@ -73,6 +73,7 @@ async def a_stream_s_deadline_ends_when_it_begins(web: Client) -> None:
             async for line in live.content:
                 if line.startswith(b"data:"):
                     return
+            raise AssertionError("the stream ended before the event came")
 
 
 @case
