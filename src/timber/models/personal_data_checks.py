@@ -118,7 +118,7 @@ class _Checks:
                 return
             onwards = target.column(column).foreign_key
             target = None if onwards is None else self._names.find(onwards.target)
-        if target is config:
+        if target is not None and target is config:
             circle = " -> ".join([*seen, target.name])
             self._wrong(f"{through} leads in a circle: {circle}", "through")
 
