@@ -71,7 +71,7 @@ def write_service(directory: Path, name: str, framework: Framework) -> list[Path
             f"{folder} is there already, and is not empty: choose another name."
         )
     package = name.replace("-", "_")
-    development = sorted((*_DEVELOPMENT, *_FOR_TESTS[framework]))
+    development: list[str] = sorted((*_DEVELOPMENT, *_FOR_TESTS[framework]))
     values = {
         "name": name,
         "package": package,

@@ -23,12 +23,15 @@ class BackgroundWork(Protocol):
     @property
     def name(self) -> str:
         """What it is called in logs and on the command line."""
+        raise NotImplementedError
 
     async def step(self) -> int:
         """Do one piece, and say how much that was; 0 where there is nothing to do now."""
+        raise NotImplementedError
 
     async def figures(self) -> Mapping[str, float]:
         """How it stands: what is left to do, how old the oldest of it is, what could not be done."""
+        raise NotImplementedError
 
 
 @runtime_checkable
@@ -37,6 +40,7 @@ class GivesUp(BackgroundWork, Protocol):
 
     async def retry_dead(self) -> int:
         """Have everything tried again that was given up; how much that is."""
+        raise NotImplementedError
 
 
 class Background:

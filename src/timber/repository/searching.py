@@ -223,8 +223,9 @@ class Searching(Querying[D]):
         """The statement itself. A snippet is made for the hits only, since it reads the whole text again."""
         fields = self._plan(self.dto).columns
         missing: Any = sa.literal_column("NULL::bigint")
+        known: Any = best.c
         ranks = (
-            best.c.get(label, missing).label(label) for label in ("_keyword_rank", "_semantic_rank")
+            known.get(label, missing).label(label) for label in ("_keyword_rank", "_semantic_rank")
         )
         return sa.select(
             *(best.c[name] for name in fields), best.c["_score"], *ranks, snippet.label("_snippet")

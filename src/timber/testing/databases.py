@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -115,7 +116,7 @@ async def _in_autocommit(url: str, sql: str) -> None:
     try:
         async with engine.connect() as connection:
             await connection.execute(sa.text(sql))
-    except sa.exc.DBAPIError as error:
+    except DBAPIError as error:
         raise ConfigurationError(
             f"{sql.partition(' ')[0]} DATABASE failed on the server for tests ({error.orig.__class__.__name__}). Its URL, "
             "TIMBER_TEST_DATABASE_URL, is to name a role that may create databases."

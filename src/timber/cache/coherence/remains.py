@@ -76,7 +76,7 @@ class Remains:
         quoted = orjson.dumps(text)
         async for keys in self._scan(self._keys.entry("")):
             try:
-                values = await self._client.mget(keys)
+                values: list[Any] = await self._client.mget(keys)
             except (RedisError, OSError, TimeoutError) as error:
                 raise _unavailable() from error
             for key, value in zip(keys, values, strict=True):

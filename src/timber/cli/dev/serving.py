@@ -17,16 +17,15 @@ def serve(directory: str, app: str, host: str, port: int) -> None:
     sys.path.insert(0, directory)
     module, _, name = app.partition(":")
     found: Any = getattr(import_module(module), name)
-    if inspect.isfunction(found) and not _is_asgi(found):
-        found = found()
-    if type(found).__module__.startswith("aiohttp."):
+    made: Any = found() if inspect.isfunction(found) and not _is_asgi(found) else found
+    if type(made).__module__.startswith("aiohttp."):
         from aiohttp.web import run_app
 
-        run_app(found, host=host, port=port, print=None)
+        run_app(made, host=host, port=port, print=None)
     else:
         import uvicorn
 
-        uvicorn.run(found, host=host, port=port, log_level="info")
+        uvicorn.run(made, host=host, port=port, log_level="info")
 
 
 def _is_asgi(function: Any) -> bool:

@@ -52,7 +52,8 @@ class Patient:
 
 def worst(findings: Iterable[Finding]) -> Level:
     """The worst level among them."""
-    return max((finding.level for finding in findings), key=LEVELS.index, default="ok")
+    levels: list[Level] = [finding.level for finding in findings]
+    return max(levels, key=LEVELS.index, default="ok")
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:

@@ -23,9 +23,11 @@ class Embedder(Protocol):
     @property
     def name(self) -> str:
         """The model behind it. It is stored with each vector: vectors of different names are never compared."""
+        raise NotImplementedError
 
     async def embed(self, texts: Sequence[str]) -> Sequence[Vector]:
         """One vector for each text, in order; all of the dimension that the model of rows declares."""
+        raise NotImplementedError
 
 
 @runtime_checkable
@@ -34,6 +36,7 @@ class QueryEmbedder(Embedder, Protocol):
 
     async def embed_query(self, query: str) -> Vector:
         """The vector to look for."""
+        raise NotImplementedError
 
 
 @runtime_checkable

@@ -65,7 +65,7 @@ class Matcher:
             wanted = self._source.check(what.field, what.value)
             return all(value in stored for value in wanted)
         if what.operator in ("like", "ilike"):
-            return _like(stored, str(what.value), folded=what.operator == "ilike")
+            return _like(str(stored), str(what.value), folded=what.operator == "ilike")
         return _held(what, stored, _equal, lambda value: self._source.check(what.field, value))
 
     def _compare_json(self, stored: Any, what: Comparison) -> bool | None:
