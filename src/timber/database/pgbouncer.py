@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import asyncpg
 
@@ -10,7 +10,6 @@ from timber.database.urls import connect_arguments, parse_url
 from timber.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from timber.database.manager import AsyncDatabaseManager
     from timber.settings import TimberSettings
 
 _OF_THE_ADAPTER: Final = ("prepared_statement_cache_size", "prepared_statement_name_func")
@@ -48,7 +47,19 @@ async def connect_past(settings: TimberSettings) -> asyncpg.Connection[Any]:
     return driver
 
 
-async def pooler_advice(db: AsyncDatabaseManager) -> str | None:
+class Reached(Protocol):
+    """A way to a server: a manager."""
+
+    @property
+    def settings(self) -> TimberSettings: ...
+
+    @property
+    def is_pooled(self) -> bool: ...
+
+    async def ping(self) -> None: ...
+
+
+async def pooler_advice(db: Reached) -> str | None:
     """What to set because of a pooler on the way to the server, None where nothing is to be done.
 
     A pooler shows by the process number that it gives a new connection: it is not that of the server process which answers.

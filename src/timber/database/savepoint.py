@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from timber.errors import UnitOfWorkClosedError, UnitOfWorkDoomedError, UsageError
 
@@ -10,7 +10,16 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from timber.database.levels import Level
-    from timber.database.unit_of_work import UnitOfWork
+    from timber.database.transaction import Transaction
+
+
+class Whole(Protocol):
+    """What a savepoint is a part of: a unit of work."""
+
+    @property
+    def transaction(self) -> Transaction: ...
+
+    def check_open(self) -> None: ...
 
 
 class Savepoint:
@@ -19,7 +28,7 @@ class Savepoint:
     An exception that leaves it undoes the part, and the rest goes on if the exception is caught outside.
     """
 
-    def __init__(self, unit: UnitOfWork) -> None:
+    def __init__(self, unit: Whole) -> None:
         self._unit = unit
         self._level: Level | None = None
 

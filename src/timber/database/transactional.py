@@ -10,13 +10,31 @@ from timber.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
+    from contextlib import AbstractAsyncContextManager
     from typing import Any
 
     from timber.database.levels import Isolation
-    from timber.database.scopes import Scopes
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Runs(Protocol):
+    """What makes transactions: a manager."""
+
+    def current(self) -> UnitOfWork | None: ...
+
+    def join_or_begin(self) -> AbstractAsyncContextManager[UnitOfWork]: ...
+
+    async def run(
+        self,
+        body: Callable[[UnitOfWork], Awaitable[R]],
+        *,
+        isolation: Isolation | None = None,
+        statement_timeout: float | None = None,
+        lock_timeout: float | None = None,
+        retry_locks: bool = False,
+    ) -> R: ...
 
 
 class Decorator(Protocol):
@@ -28,7 +46,7 @@ class Decorator(Protocol):
 
 
 def make_transactional(
-    find: Callable[[], Scopes],
+    find: Callable[[], Runs],
     *,
     isolation: Isolation | None,
     statement_timeout: float | None,

@@ -97,14 +97,15 @@ class Nearest:
             chunks.c.length,
             distance.label("distance"),
         )
-        statement = sa.select(*columns).where(
+        statement: Any = sa.select(*columns).where(
             chunks.c.embedder == parameter("embedder", sa.Text), *conditions
         )
         filters = self.filtered()
-        if not filters:
-            return statement.select_from(chunks)
-        joined = chunks.join(self.source.table, key == chunks.c.row_key)
-        return statement.select_from(joined).where(*filters)
+        source = chunks
+        if filters:
+            source = chunks.join(self.source.table, key == chunks.c.row_key)
+        pieces: sa.Select[Any] = statement.select_from(source).where(*filters)
+        return pieces
 
     def _chunks(self) -> Any:
         key = self.source.table.c[self.source.key]

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from timber.cache.coherence.reading import Load
     from timber.cache.coherence.reading_many import LoadMany
     from timber.cache.coherence.redis_store import RedisStore
-    from timber.cache.model_cache import ModelCache
 
 LONGEST_MEMORY_TTL = 300.0
 ALONE_MEMORY_TTL = 5.0
@@ -73,7 +72,7 @@ class CoherentCache:
         self.writing = Writing(self.levels, self.owing)
         self.listening = Listening(self.levels)
         self.in_transaction = in_transaction
-        self.models: dict[str, ModelCache] = {}
+        self.models: dict[str, Any] = {}  # a ModelCache each, which is made with this one
         """The caches of the models of a database, by their names."""
         self._behind: dict[tuple[str, ...], list[str]] = {}
         self.on_close: list[Callable[[], Any]] = []

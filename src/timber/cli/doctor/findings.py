@@ -52,8 +52,12 @@ class Patient:
 
 def worst(findings: Iterable[Finding]) -> Level:
     """The worst level among them."""
-    levels: list[Level] = [finding.level for finding in findings]
-    return max(levels, key=LEVELS.index, default="ok")
+    found = {finding.level for finding in findings}
+    worst_found: Level = "ok"
+    for level in LEVELS:
+        if level in found:
+            worst_found = level
+    return worst_found
 
 
 def listed(names: Iterable[str], most: int = 5) -> str:
