@@ -17,6 +17,7 @@ from timber.database.embedded import EmbeddedPostgres
 from timber.database.idempotency import IdempotentCommands
 from timber.database.levels import Isolation
 from timber.database.manager import AsyncDatabaseManager
+from timber.database.pgbouncer import warn_of_feeds
 from timber.database.transactional import Decorator, make_transactional
 from timber.database.unit_of_work import UnitOfWork
 from timber.database.urls import parse_url
@@ -116,8 +117,10 @@ class Timber:
         registry = self._models(features)
         for module in self._dtos:
             registry.check_module(module)
-        for model in registry.list_models():
-            features.check(registry.model_config(model))
+        configs = [registry.model_config(model) for model in registry.list_models()]
+        for config in configs:
+            features.check(config)
+        warn_of_feeds(settings, [each.name for each in configs if each.features.feed is not None])
         embedded = await _start_embedded(settings)
         cache: CoherentCache | None = None
         try:

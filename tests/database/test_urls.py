@@ -10,7 +10,9 @@ from sqlalchemy import make_url, text
 from tests.database.conftest import QUICK
 from tests.database.ledger import Observer, insert
 from tests.database.test_no_secrets import everything_it_shows
+from timber.database.levels import TransactionOptions, local_settings
 from timber.database.manager import AsyncDatabaseManager
+from timber.database.pgbouncer import check_migrating, warn_of_feeds
 from timber.database.statements import Statement
 from timber.database.urls import connect_arguments, name_of, parse_url
 from timber.errors import ConfigurationError
@@ -143,3 +145,41 @@ def test_behind_a_pooler_the_adapter_keeps_no_statements_either():
 
 def test_paths_are_paths(tmp_path: Path):
     assert name_of(parse_url(f"postgresql://u@/d?host={tmp_path}")).endswith(str(tmp_path))
+
+
+# ------------------------------------------------------------------------------------------------------ behind PgBouncer
+
+
+def test_behind_pgbouncer_a_connection_has_no_settings_and_keeps_no_statements():
+    settings = TimberSettings(pgbouncer=True, lock_timeout=3, application_name="shop")
+    arguments = connect_arguments(parse_url("postgresql://u@h/d"), settings)
+    assert arguments["server_settings"] == {"application_name": "shop"}
+    assert arguments["statement_cache_size"] == 0
+    assert arguments["prepared_statement_cache_size"] == 0
+    names = {arguments["prepared_statement_name_func"]() for _ in range(10)}
+    assert len(names) == 10
+
+
+def test_a_transaction_makes_the_settings_that_a_connection_cannot_have():
+    local = local_settings(TimberSettings(pgbouncer=True, lock_timeout=3))
+    assert TransactionOptions().begin(30, local) == (
+        "BEGIN; SET LOCAL statement_timeout = 30000; SET LOCAL lock_timeout = 3000; "
+        "SET LOCAL idle_in_transaction_session_timeout = 60000"
+    )
+    assert "lock_timeout = 1000" in TransactionOptions(lock_timeout=1).begin(30, local)
+    assert TransactionOptions().begin(30, {}) == "BEGIN"
+
+
+async def test_what_needs_a_session_is_refused_behind_pgbouncer_and_says_what_to_do(
+    ledger_url: str, caplog: pytest.LogCaptureFixture
+):
+    db = AsyncDatabaseManager(ledger_url, settings=TimberSettings(pgbouncer=True))
+    with pytest.raises(ConfigurationError, match="listen_url"):
+        db.listener.watch("news", "key")
+    await db.dispose()
+    with pytest.raises(ConfigurationError, match="Migrations"):
+        check_migrating(TimberSettings(pgbouncer=True))
+    warn_of_feeds(TimberSettings(pgbouncer=True, listen_url=ledger_url), ["Notification"])
+    assert not caplog.records
+    warn_of_feeds(TimberSettings(pgbouncer=True), ["Notification"])
+    assert "listen_url" in caplog.text

@@ -98,7 +98,7 @@ def _waiting_frame(task: asyncio.Task[Any] | None) -> FrameType | None:
     frames = list(_frames(task.get_coro())) if task is not None and not task.done() else []
     own = [f for f in frames if not f.f_code.co_filename.startswith((_OURS, *_LIBRARIES))]
     others = [f for f in frames if not f.f_code.co_filename.startswith(_OURS)]
-    found = own or others
+    found = own or others or frames
     return found[-1] if found else None
 
 

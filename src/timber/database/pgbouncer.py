@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import asyncpg
@@ -10,7 +11,11 @@ from timber.database.urls import connect_arguments, parse_url
 from timber.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from timber.settings import TimberSettings
+
+logger = logging.getLogger(__name__)
 
 _OF_THE_ADAPTER: Final = ("prepared_statement_cache_size", "prepared_statement_name_func")
 
@@ -25,6 +30,30 @@ def check_listening(settings: TimberSettings) -> None:
         raise ConfigurationError(
             "LISTEN, by which subscriptions hear of new rows, does not work through PgBouncer. Set listen_url, or "
             "TIMBER_LISTEN_URL, to the URL of the PostgreSQL server behind it."
+        )
+
+
+def warn_of_feeds(settings: TimberSettings, models: Iterable[str]) -> None:
+    """Say at the start what cannot be subscribed to."""
+    names = ", ".join(models)
+    if settings.pgbouncer and settings.listen_url is None and names:
+        logger.warning(
+            "Behind PgBouncer nobody can subscribe to new rows of %s: it does not let LISTEN through. If somebody wants to, set "
+            "listen_url, or TIMBER_LISTEN_URL, to the URL of the PostgreSQL server behind it.",
+            names,
+        )
+
+
+def check_migrating(settings: TimberSettings) -> None:
+    """Refuse to migrate where a lock that lasts longer than a transaction is nobody's.
+
+    Raises:
+        ConfigurationError: ``database_url`` leads to a pooler.
+    """
+    if settings.pgbouncer:
+        raise ConfigurationError(
+            "Migrations hold a lock of their session, which PgBouncer may give to somebody else. Run them with the URL of the "
+            "PostgreSQL server behind it, and without pgbouncer=True (TIMBER_PGBOUNCER)."
         )
 
 

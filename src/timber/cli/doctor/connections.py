@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import make_url
-
 from timber.app import EMBEDDED
 from timber.cli.doctor.findings import Finding, listed
+from timber.database.pgbouncer import pooler_advice
 from timber.database.statements import Statement
+from timber.database.urls import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from timber.cli.doctor.findings import Patient
+    from timber.cli.doctor.findings import Level, Patient
 
 _ROOM = Statement(
     """
@@ -107,16 +107,24 @@ async def pooler(patient: Patient) -> AsyncIterator[Finding]:
     """Whether something such as PgBouncer stands between, and the URL knows of it."""
     if patient.settings.database_url == EMBEDDED:
         return
+    prepared = parse_url(patient.settings.database_url).query.get("statement_cache_size")
+    advice = await pooler_advice(patient.db)
+    if patient.settings.pgbouncer or (patient.db.is_pooled and prepared != "0"):
+        if advice is None:
+            yield Finding("Pooler", "ok", "one stands between, and pgbouncer=True allows for it")
+        else:
+            level: Level = "note" if patient.settings.pgbouncer else "warning"
+            yield Finding("Pooler", level, "A pooler and its setting ask for a look.", advice)
+        return
     between = await _stands_between(patient)
-    prepared = make_url(patient.settings.database_url or "").query.get("statement_cache_size")
     if between and prepared != "0":
         yield Finding(
             "Pooler",
             "warning",
             "Something stands between Timber and PostgreSQL. If it is PgBouncer in transaction mode, prepared statements "
             "and LISTEN do not work through it.",
-            "Add ?statement_cache_size=0 to the URL, and give subscriptions a way past it; if it is only a port that is "
-            "forwarded, there is nothing to do.",
+            "Set TIMBER_PGBOUNCER=true, and TIMBER_LISTEN_URL for subscriptions; if it is only a port that is forwarded, "
+            "there is nothing to do.",
         )
     elif between:
         yield Finding(

@@ -23,6 +23,7 @@ from timber.database.migrations.surroundings import (
     connected_to,
 )
 from timber.database.migrations.waiting import Waiting, watched
+from timber.database.pgbouncer import check_migrating
 from timber.database.schema_lock import release_lock, take_lock
 from timber.errors import QueryTimeoutError
 
@@ -75,6 +76,7 @@ class Apply:
     async def run(self, surroundings: Surroundings) -> None:
         """Apply what the command asks for, as one process of however many try."""
         settings, patience = surroundings.settings, self.patience
+        check_migrating(settings)
         async with connected_to(settings, lock_timeout=patience.lock_timeout) as server:
             with timber_errors(server.target):
                 async with server.engine.connect() as connection, self._alone(server, connection):
