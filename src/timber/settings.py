@@ -148,6 +148,7 @@ class TimberSettings(BaseSettings):
 
     @property
     def production(self) -> bool:
+        """Whether ``env`` is production."""
         return self.env.lower() == "production"
 
 

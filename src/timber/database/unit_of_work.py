@@ -92,12 +92,14 @@ class UnitOfWork:
 
     @property
     def transaction(self) -> Transaction:
+        """The transaction on its connection, while it is open."""
         self.check_open()
         assert self._transaction is not None
         return self._transaction
 
     @property
     def is_open(self) -> bool:
+        """Whether it has been entered and has not ended."""
         return self._is_open
 
     @property
@@ -117,10 +119,21 @@ class UnitOfWork:
         return tuple(change for level in levels for change in level.changes)
 
     def check_owner(self) -> None:
+        """Refuse another task than the one that it belongs to.
+
+        Raises:
+            UnitOfWorkSharedError: it belongs to another one.
+        """
         if self._owner is not asyncio.current_task():
             raise UnitOfWorkSharedError
 
     def check_open(self) -> None:
+        """Refuse a call before it was entered, after its end, or from another task.
+
+        Raises:
+            UnitOfWorkClosedError: it has ended, or was never entered.
+            UnitOfWorkSharedError: it belongs to another task.
+        """
         if not self._is_open:
             raise UnitOfWorkClosedError
         self.check_owner()
