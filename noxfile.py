@@ -5,6 +5,7 @@ All sessions share one environment, made anew when pyproject.toml changes: five 
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from hashlib import blake2b
@@ -30,9 +31,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Two type checkers on the package and on what its users will write."""
+    """Two type checkers on the package and on what its users will write; and every type that users see is known."""
     run(session, "mypy")
     run(session, "basedpyright", "--pythonpath", str(ENVIRONMENT / "bin" / "python"))
+    run(session, "basedpyright", "--verifytypes", "timber", "--ignoreexternal")
 
 
 @nox.session
@@ -80,7 +82,10 @@ def search_quality(session: nox.Session) -> None:
 def run(session: nox.Session, program: str, *arguments: str) -> None:
     """Run a program of the shared environment."""
     _make_environment(session)
-    session.run(str(ENVIRONMENT / "bin" / program), *arguments, external=True)
+    binaries = ENVIRONMENT / "bin"
+    # Some look for the Python that they are to speak of on the path.
+    path = os.pathsep.join([str(binaries), os.environ.get("PATH", "")])
+    session.run(str(binaries / program), *arguments, external=True, env={"PATH": path})
 
 
 def _make_environment(session: nox.Session) -> None:

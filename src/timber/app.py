@@ -83,7 +83,7 @@ class Timber:
         self._state = (
             "has not been started: use `async with Timber(...)` or `await Timber(...).start()`"
         )
-        self.settings = make_settings(database_url, settings, keywords)
+        self.settings: TimberSettings = make_settings(database_url, settings, keywords)
         if registry is not None and self.settings.model_config_dirs:
             raise ConfigurationError(
                 "Give either registry or model_config_dirs, which the registry reads."

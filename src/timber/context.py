@@ -38,7 +38,7 @@ class Deadline:
 
     def __init__(self, at: float, timeout: asyncio.Timeout, outer: Deadline | None) -> None:
         self.at: float | None = at
-        self.is_lifted = False
+        self.is_lifted: bool = False
         self._timeout = timeout
         self._outer = outer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import date, datetime, time
-from typing import Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict
@@ -19,19 +19,21 @@ JSON_DEPTH_LIMIT = 254  # where orjson gives up
 class DTO(BaseModel):
     """A row as callers see it: frozen, with plain values of its own."""
 
-    model_config = ConfigDict(frozen=True, hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, hide_input_in_errors=True)
 
 
 class InputDTO(BaseModel):
     """What a caller hands in: frozen, and a field it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
 
 class Page(BaseModel, Generic[T]):
     """One numbered page of a list, with the number of all items."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     items: list[T]
     total: int
@@ -47,7 +49,7 @@ class Page(BaseModel, Generic[T]):
 class CursorPage(BaseModel, Generic[T]):
     """One stretch of a list, with opaque cursors to what follows and what came before (None at an end)."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     items: list[T]
     next_cursor: str | None = None
@@ -61,7 +63,7 @@ class SearchHit(BaseModel, Generic[T]):
     1, among those with the words and among those with the meaning.
     """
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     item: T
     score: float

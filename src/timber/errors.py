@@ -28,7 +28,7 @@ class ServiceError(Exception):
     """What became of the transaction this error ended, None if it ended none."""
 
     def __init__(self, message: str | None = None) -> None:
-        self.message = message or inspect.cleandoc(type(self).__doc__ or type(self).__name__)
+        self.message: str = message or inspect.cleandoc(type(self).__doc__ or type(self).__name__)
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -185,7 +185,7 @@ class CommitOutcomeUnknownError(DatabaseError):
     It may have been committed: look before repeating it.
     """
 
-    outcome = "unknown"
+    outcome: Outcome | None = "unknown"
 
     @classmethod
     def unreplicated(cls) -> CommitOutcomeUnknownError:
@@ -268,7 +268,7 @@ class UnitOfWorkDoomedError(UsageError):
     `async with uow.savepoint():` and catch the error outside of it.
     """
 
-    outcome = "rolled_back"
+    outcome: Outcome | None = "rolled_back"
 
 
 class FeatureBypassedError(UsageError):

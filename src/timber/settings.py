@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TypedDict
+from typing import Annotated, Any, ClassVar, Self, TypedDict
 
 import pydantic
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -18,7 +18,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class TimberSettings(BaseSettings):
     """Settings of one :class:`~timber.Timber`. Times are in seconds."""
 
-    model_config = SettingsConfigDict(
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
         env_prefix="TIMBER_", frozen=True, extra="forbid", hide_input_in_errors=True
     )
 

@@ -43,26 +43,32 @@ class CachedModel:
         self, config: ModelConfig, followers: Mapping[str, frozenset[str]] = _NOBODY
     ) -> None:
         self.config = config
-        self.name = config.name
-        self.key = config.primary_key
+        self.name: str = config.name
+        self.key: str = config.primary_key
         declared = config.features.cache
-        self.rows = declared is not None and declared.rows
-        self.ttl = declared.ttl if declared is not None else 0.0
+        self.rows: bool = declared is not None and declared.rows
+        self.ttl: float = declared.ttl if declared is not None else 0.0
         kinds = {column.name: column.type.kind for column in config.columns}
         further = [TagTemplate(tag, kinds) for tag in (declared.tags if declared else ())]
-        self.lists = {
+        self.lists: dict[str, TagTemplate] = {
             column: _tag_of(column, further)
             or TagTemplate(f"{config.table}.{column}:{{{column}}}", kinds)
             for column in (declared.lists if declared else ())
         }
-        self.tags = tuple({tag.text: tag for tag in (*self.lists.values(), *further)}.values())
-        self.tag_columns = tuple(dict.fromkeys(name for tag in self.tags for name in tag.columns))
+        self.tags: tuple[TagTemplate, ...] = tuple(
+            {tag.text: tag for tag in (*self.lists.values(), *further)}.values()
+        )
+        self.tag_columns: tuple[Any, ...] = tuple(
+            dict.fromkeys(name for tag in self.tags for name in tag.columns)
+        )
         self.columns: Columns = tuple(
             (column.name, stored_type(config, column))
             for column in config.columns
             if _is_kept(config, column.name)
         )
-        self.watched = frozenset([*self.tag_columns, *(name for name, _ in self.columns)])
+        self.watched: frozenset[Any | str] = frozenset(
+            [*self.tag_columns, *(name for name, _ in self.columns)]
+        )
         self._followers = followers
         self._affected: dict[frozenset[str], frozenset[str]] = {}
 

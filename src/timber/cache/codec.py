@@ -101,12 +101,14 @@ class RowsCodec(_Sealed["tuple[Frozen, ...]"]):
 
     def __init__(self, columns: Sequence[tuple[str, ColumnType]], fingerprint: str) -> None:
         super().__init__(fingerprint)
-        self.names = tuple(name for name, _ in columns)
+        self.names: tuple[str, ...] = tuple(name for name, _ in columns)
         values = [_value_codec(column_type) for _, column_type in columns]
         self._freezers = [(name, v.freeze) for name, v in zip(self.names, values, strict=True)]
         self._packers = _where(v.pack for v in values)
         self._unpackers = _where(v.unpack for v in values)
-        self.thawers = tuple(_where(v.thaw for v in values))
+        self.thawers: tuple[tuple[int, Callable[[Any], Any]], ...] = tuple(
+            _where(v.thaw for v in values)
+        )
         """What makes a value of the reader's own, and where."""
 
     def freeze_row(self, row: Mapping[str, Any]) -> Frozen:
@@ -166,8 +168,10 @@ class RowCodec(_Sealed["FrozenRow | None"]):
     def __init__(self, columns: Sequence[tuple[str, ColumnType]], fingerprint: str) -> None:
         super().__init__(fingerprint)
         self._rows = RowsCodec(columns, fingerprint)
-        self.names = self._rows.names
-        self.thawers = tuple((self.names[place], thaw) for place, thaw in self._rows.thawers)
+        self.names: tuple[str, ...] = self._rows.names
+        self.thawers: tuple[tuple[str, Callable[[Any], Any]], ...] = tuple(
+            (self.names[place], thaw) for place, thaw in self._rows.thawers
+        )
 
     def freeze(self, value: Mapping[str, Any] | None) -> FrozenRow | None:
         """The row of a load; None where there was none."""

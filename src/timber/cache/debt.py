@@ -46,7 +46,7 @@ class Debt:
         self._former = model.tags_of(*former)
         self._wholly = [*wholly]
         self._names_rows = names_rows
-        self.needs = tuple(dict.fromkeys((model.key, *model.tag_columns)))
+        self.needs: tuple[str | Any, ...] = tuple(dict.fromkeys((model.key, *model.tag_columns)))
 
     @cached_property
     def id(self) -> UUID:

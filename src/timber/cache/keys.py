@@ -59,7 +59,7 @@ class TagTemplate:
 
     def __init__(self, text: str, kinds: Mapping[str, str]) -> None:
         self.text = text
-        self.columns = tuple(_FIELD.findall(text))
+        self.columns: tuple[Any, ...] = tuple(_FIELD.findall(text))
         for column in self.columns:
             if kinds.get(column) not in _TEXT_KINDS:
                 raise ValueError(

@@ -8,8 +8,7 @@ from collections import OrderedDict
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from aiocache.base import BaseCache
-
+from timber.cache.face import BaseCache
 from timber.cache.serializers import JsonBytes
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ _ENTRY_BYTES = 300
 Slot = tuple[Any, float, int, tuple[str, ...]]
 
 
-class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
+class MemoryCache(BaseCache):
     """An LRU bounded by entries and by bytes, whose entries expire.
 
     For users it wears aiocache's face and keeps JSON; :meth:`peek`, :meth:`keep` and :meth:`drop` are what lies below.
@@ -52,8 +51,8 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no types
         super().__init__(serializer=serializer or JsonBytes(), **options)
         self.max_entries = max_entries
         self.max_bytes = max_bytes
-        self.bytes = 0
-        self.evictions = 0
+        self.bytes: int = 0
+        self.evictions: int = 0
         self._jitter = jitter
         self._clock = clock
         self._slots: OrderedDict[str, Slot] = OrderedDict()

@@ -39,7 +39,7 @@ class ModelCache:
     def __init__(self, cache: CoherentCache, model: CachedModel) -> None:
         self.cache = cache
         self.model = model
-        self.codec = RowCodec(model.columns, model.fingerprint(model.columns))
+        self.codec: RowCodec = RowCodec(model.columns, model.fingerprint(model.columns))
         self._rows = self._kind(self.codec)
         self._numbers = self._kind(JsonCodec(model.fingerprint(())))
         self._lists: dict[Columns, tuple[Kind, RowsCodec, dict[str, int]]] = {}

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
-from aiocache.backends.redis import RedisCache as AiocacheRedis
-from aiocache.base import BaseCache
 from redis.exceptions import ResponseError
 
+from timber.cache.face import AiocacheRedis, BaseCache
 from timber.cache.serializers import JsonBytes
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 _SCAN_COUNT = 500
 
 
-class RedisCache(AiocacheRedis):  # type: ignore[misc]  # aiocache has no types
+class RedisCache(AiocacheRedis):
     """A cache in Redis or Valkey.
 
     Args:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from aiocache.serializers import BaseSerializer
+
+from timber.cache.face import BaseSerializer
 
 
-class JsonBytes(BaseSerializer):  # type: ignore[misc]  # aiocache has no types
+class JsonBytes(BaseSerializer):
     """JSON as bytes, decoded anew for each hit, so that nobody can change a cached value."""
 
     DEFAULT_ENCODING = None

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from timber.features.audit import Anchor, AuditKeys, AuditReport
     from timber.settings import TimberSettings
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Prove that the audit is as it was written, and keep it so.", no_args_is_help=True
 )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from timber.settings import TimberSettings
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Look at what is cached in the Redis of TIMBER_CACHE_URL, or throw it away.",
     no_args_is_help=True,
 )

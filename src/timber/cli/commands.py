@@ -18,7 +18,7 @@ from timber.cli.explain.command import explain
 from timber.cli.privacy.command import app as privacy
 from timber.cli.schema import schema
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     name="timber",
     cls=Commands,
     help="Async persistence for Python services on PostgreSQL.",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from timber.features.encryption.rotation import Rotated
     from timber.settings import TimberSettings
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Make the keys of encrypted columns, change to another one, and see what is under which.",
     no_args_is_help=True,
 )

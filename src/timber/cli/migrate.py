@@ -13,7 +13,7 @@ from timber.cli.answers import FOUND, Json, answer
 from timber.cli.options import DatabaseURL, Models, settings_of
 from timber.errors import ConfigurationError
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Change the schema of a database step by step, forth and back.", no_args_is_help=True
 )
 

@@ -29,7 +29,7 @@ class Bar:
     def __init__(self, shown: Progress, task: Any) -> None:
         self._shown = shown
         self._task = task
-        self.done = 0
+        self.done: int = 0
 
     def expect(self, total: int) -> None:
         """Say how much there is to do, where it is only known now."""

@@ -40,7 +40,7 @@ class Load(Step):
 
     def __init__(self, console: Console, total: int, unit: str) -> None:
         super().__init__(console)
-        self.bar = Progress(
+        self.bar: Progress = Progress(
             BarColumn(),
             TaskProgressColumn(),
             MofNCompleteColumn(),

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from timber.features.background import Background
     from timber.settings import TimberSettings
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Do the work beside requests: embed what was written, for instance.",
     invoke_without_command=True,
 )

@@ -8,7 +8,7 @@ import time
 
 from timber.errors import UnavailableError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class Breaker:
@@ -31,10 +31,10 @@ class Breaker:
         self._failed = 0
         self._probing = False
         self._again_at = 0.0
-        self.is_open = False
-        self.opened = 0
+        self.is_open: bool = False
+        self.opened: int = 0
         """How often it has opened."""
-        self.refused = 0
+        self.refused: int = 0
         """How many attempts it has refused."""
 
     def admit(self) -> None:

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from timber.database.breaker import Breaker
+    from timber.database.links import News
     from timber.settings import TimberSettings
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _LONG_ENOUGH: Final = 0.25
 """Seconds after which an attempt to connect that its caller gives up counts against the server."""
@@ -70,19 +71,20 @@ class Connections:
         self._introduction = Introduction(
             target, seconds=settings.connect_timeout, pooled=settings.pgbouncer
         )
-        self.news = self._introduction.news
+        self.news: News = self._introduction.news
         self.breaker = breaker
-        self.waits = Waits()
+        self.waits: Waits = Waits()
         queue = settings.pool_queue
-        self.main = self.reserved = None
+        self.main: Gate | None = None
+        self.reserved: Gate | None = None
         if places is not None:
             self.main = Gate(places - reserve, queue=queue, waits=self.waits)
             self.reserved = Gate(reserve, queue=queue, waits=self.waits)
-        self.has_reserve = reserve > 0
+        self.has_reserve: bool = reserve > 0
         self._closing: set[asyncio.Task[None]] = set()
-        self.checked_out = 0
+        self.checked_out: int = 0
         self._out: set[Link] = set()
-        self.cut = False
+        self.cut: bool = False
         """Whether everything was cut off; no connection is to be had any more."""
 
     async def acquire(self, *, independent: bool = False) -> Link:

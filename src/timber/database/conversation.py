@@ -51,7 +51,7 @@ class Conversation:
         self.levels: list[Level] = [Level()]
         self._pending = True
         self.session: OrmSession | None = None
-        self.writes = 0
+        self.writes: int = 0
         self.outcome: Outcome | None = None
         self.check_owner: Callable[[], None] = _no_owner
         self.find_owner: Callable[[], asyncio.Task[Any] | None] = _no_owner

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from timber.database.statements import Statement
     from timber.settings import TimberSettings
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _RECONNECT_SECONDS = 0.1
@@ -57,10 +57,12 @@ class Core:
         self.connections = connections
         self.monitor = monitor
         self.moments = moments
-        self.door = Door(target)
-        self.retry_budget = RetryBudget(settings.retry_rate)
-        self.holding = Holding(settings.held_seconds, target)
-        self.local_settings = local_settings(settings) if settings.pgbouncer else {}
+        self.door: Door = Door(target)
+        self.retry_budget: RetryBudget = RetryBudget(settings.retry_rate)
+        self.holding: Holding = Holding(settings.held_seconds, target)
+        self.local_settings: dict[str, float] = (
+            local_settings(settings) if settings.pgbouncer else {}
+        )
         """What each transaction sets for itself, where a connection cannot have settings of its own."""
         self._background: set[asyncio.Task[Any]] = set()
 

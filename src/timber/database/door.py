@@ -18,9 +18,9 @@ class Work:
     __slots__ = ("door", "is_open", "outer")
 
     def __init__(self, door: Door, outer: Work | None) -> None:
-        self.door = door
-        self.outer = outer
-        self.is_open = True
+        self.door: Door = door
+        self.outer: Work | None = outer
+        self.is_open: bool = True
 
 
 _innermost: ContextVar[Work | None] = ContextVar("timber_work", default=None)

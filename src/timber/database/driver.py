@@ -41,7 +41,7 @@ class Driver(asyncpg.Connection):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.unreplicated = False
+        self.unreplicated: bool = False
         """Whether a commit has stopped waiting for the standby that it was to reach; see :func:`is_unreplicated`."""
 
     async def close(self, *, timeout: float | None = None) -> None:  # noqa: ASYNC109  # the driver's

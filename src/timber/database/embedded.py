@@ -25,7 +25,7 @@ from timber.database.embedded_watch import (
 )
 from timber.errors import ConfigurationError
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 DEFAULT_DIRECTORY = Path(".timber/postgres")
 
@@ -46,9 +46,9 @@ class EmbeddedPostgres:
 
     def __init__(self, directory: Path, server: Postmaster, users: int) -> None:
         self.directory = directory
-        self.pid = server.pid
-        self.socket_dir = server.socket_dir
-        self.port = server.port
+        self.pid: int = server.pid
+        self.socket_dir: Path = server.socket_dir
+        self.port: int = server.port
         self._users: int | None = users
         atexit.register(self.stop_blocking)
 

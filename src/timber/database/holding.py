@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from timber.database.links import Link
 
-logger = logging.getLogger("timber.pool")
+logger: logging.Logger = logging.getLogger("timber.pool")
 
 BUSY: Final = inf
 """``quiet_since`` of a link on which a statement runs."""
@@ -48,7 +48,7 @@ class Holding:
         self._open: dict[Holder, bool] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.warned = 0
+        self.warned: int = 0
         """How often it has warned."""
 
     def begin(self, holder: Holder) -> None:

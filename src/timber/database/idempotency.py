@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from timber.database.outcome import Check, Fetch, Verdict
     from timber.database.unit_of_work import UnitOfWork
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _LONGEST_KEY: Final = 255
 _PURGE_EVERY: Final = 60.0

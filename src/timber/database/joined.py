@@ -10,7 +10,7 @@ from timber.database.errors import FOREIGN, translate
 from timber.database.levels import TransactionOptions
 from timber.database.shield import Shield
 from timber.database.transaction import Transaction
-from timber.errors import UsageError
+from timber.errors import Outcome, UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -59,7 +59,7 @@ class JoinedTransaction(Transaction):
         if self.link is None or level.name is None:
             await super().rollback()
             return
-        self.outcome = "rolled_back"
+        self.outcome: Outcome | None = "rolled_back"
         limit = self._core.settings.rollback_timeout
         shield = Shield(lambda: remaining(limit, grace=GRACE), self.link.driver.terminate)
         try:
@@ -79,5 +79,5 @@ class JoinedTransaction(Transaction):
         await self._core.connections.settle(link, "ROLLBACK")
 
     def give_back(self, link: Link) -> None:
-        self.link = None
+        self.link: Link | None = None
         AdapterTransaction.take_off(link.adapter)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from timber.database.gate import Gate
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _BACKEND = """
 select pg_backend_pid() as pid, (select stats_reset from pg_stat_wal) as wal_reset,
@@ -42,16 +42,16 @@ class Link:
         backend: Backend,
         news: News,
     ) -> None:
-        self.pool = pool
-        self.driver = driver
+        self.pool: Pool = pool
+        self.driver: asyncpg.Connection = driver
         self.adapter: Any = fairy.dbapi_connection
-        self.fairy = fairy
-        self.backend = backend
-        self.idle_since = time.monotonic()
-        self.quiet_since = perf_counter()
+        self.fairy: PoolProxiedConnection = fairy
+        self.backend: Backend = backend
+        self.idle_since: float = time.monotonic()
+        self.quiet_since: float = perf_counter()
         self.gate: Gate | None = None
-        self.era = news.era
-        self.schema = news.schema
+        self.era: int = news.era
+        self.schema: int = news.schema
 
 
 class News:
@@ -61,11 +61,11 @@ class News:
 
     def __init__(self, target: str) -> None:
         self._target = target
-        self.era = 0
+        self.era: int = 0
         """Grows when the server accepts no writes any more: connections made before lead to the wrong one."""
-        self.schema = 0
+        self.schema: int = 0
         """Grows when a table has changed: statements prepared before are out of date."""
-        self.is_pooled = False
+        self.is_pooled: bool = False
         """Whether there is a pooler such as PgBouncer on the way, so that a connection has no server process of its own."""
 
     def notice(self, failure: BaseException) -> None:
@@ -90,7 +90,7 @@ class Introduction:
         self._target = target
         self._seconds = seconds
         self._pooled = pooled
-        self.news = News(target)
+        self.news: News = News(target)
 
     async def meet(self, fairy: PoolProxiedConnection, pool: Pool) -> Link:
         """The link of a connection that was checked out."""

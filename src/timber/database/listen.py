@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from timber.database.core import Core
     from timber.database.lone import LoneStatements
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS: Final = 10.0
 _BACKOFF_SECONDS: Final = 0.05

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Executable, MetaData
     from sqlalchemy.engine import Dialect
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 
 class AsyncDatabaseManager(Scopes):
@@ -63,8 +63,9 @@ class AsyncDatabaseManager(Scopes):
         clock: Callable[[], datetime] | None = None,
         metadata: MetaData | None = None,
     ) -> None:
-        self.settings = settings = settings or TimberSettings()
-        self.clock = clock or _now
+        settings = settings or TimberSettings()
+        self.settings: TimberSettings = settings
+        self.clock: Callable[[], datetime] = clock or _now
         self.metadata = metadata
         self._owns_engine = engine is None
         if engine is None:
@@ -77,8 +78,10 @@ class AsyncDatabaseManager(Scopes):
         self.engine = engine
         capacity = self._capacity()
         reserve = max(1, capacity // 10) if capacity is not None and capacity > 1 else 0
-        self.moments = Moments()
-        self.monitor = Monitor(slow_seconds=settings.slow_query_seconds, echo=settings.echo)
+        self.moments: Moments = Moments()
+        self.monitor: Monitor = Monitor(
+            slow_seconds=settings.slow_query_seconds, echo=settings.echo
+        )
         self._core = Core(
             engine=engine,
             settings=settings,
@@ -102,7 +105,7 @@ class AsyncDatabaseManager(Scopes):
         if settings.slow_query_plan:
             self.monitor.slow = SlowPlans(self._core).note
         self._lone = LoneStatements(self._core)
-        self.listener = Listener(self._core, self._lone)
+        self.listener: Listener = Listener(self._core, self._lone)
         listen(engine.sync_engine, core=self._core, owned=self._owns_engine)
 
     @property

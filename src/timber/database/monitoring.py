@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from timber.settings import TimberSettings
 
 
-logger = logging.getLogger("timber.sql")
+logger: logging.Logger = logging.getLogger("timber.sql")
 
 
 class PoolStatus(TypedDict):
@@ -67,8 +67,8 @@ class Monitor:
     __slots__ = ("echo", "listeners", "observers", "retries", "slow", "slow_seconds")
 
     def __init__(self, *, slow_seconds: float, echo: bool) -> None:
-        self.slow_seconds = slow_seconds
-        self.echo = echo
+        self.slow_seconds: float = slow_seconds
+        self.echo: bool = echo
         self.listeners: list[Callable[[str, str, float], object]] = []
         self.observers: list[Callable[[Ran], object]] = []
         self.slow: Callable[[str, str], object] | None = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from timber.database.statements import Statement
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _ATTRIBUTE = "_timber_outcome"
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from timber.settings import TimberSettings
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 Trouble = Literal["conflict", "outage"]
 
@@ -109,7 +109,7 @@ class RetryBudget:
         self._rate = rate
         self._tokens = self._capacity = max(1.0, rate * 10)
         self._at = time.monotonic()
-        self.refused = 0
+        self.refused: int = 0
         """How many repetitions there were no tokens for."""
 
     def withdraw(self) -> bool:

@@ -40,7 +40,7 @@ class UnitOfWorkSession(AsyncSession):
         UsageError: on commit, rollback, begin and close; `uow.savepoint()` is the way to undo a part.
     """
 
-    sync_session_class = _BoundSession
+    sync_session_class: type[Session] = _BoundSession
 
     def __init__(self, transaction: Transaction, engine: Any) -> None:
         self._timber = transaction
@@ -107,8 +107,9 @@ class UnitOfWorkSession(AsyncSession):
             "to roll back, and use `uow.savepoint()` for a part that may fail."
         )
 
-    commit = rollback = close = begin = begin_nested = reset = invalidate = _refuse
-    __aenter__ = __aexit__ = _refuse
+    if not TYPE_CHECKING:
+        commit = rollback = close = begin = begin_nested = reset = invalidate = _refuse
+        __aenter__ = __aexit__ = _refuse
 
 
 class OwnSession(AsyncSession):

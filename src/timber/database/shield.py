@@ -39,7 +39,7 @@ class Shield:
         self._waking: asyncio.Future[None] | None = None
         self.cancelled: asyncio.CancelledError | None = None
         """The first cancellation that arrived. Whoever runs the shield raises it afterwards."""
-        self.expired = False
+        self.expired: bool = False
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """The coroutine's result.

@@ -13,7 +13,7 @@ from timber.errors import ServiceError
 if TYPE_CHECKING:
     from timber.database.core import Core
 
-logger = logging.getLogger("timber.sql")
+logger: logging.Logger = logging.getLogger("timber.sql")
 
 _AGAIN: Final = 600.0
 """Seconds before the plan of the same text is logged again."""

@@ -38,11 +38,11 @@ class Statement:
         returning: bool = False,
         sql_with_xid: str | None = None,
     ) -> None:
-        self.sql = sql
-        self.label = label
-        self.returning = returning
+        self.sql: str = sql
+        self.label: str = label
+        self.returning: bool = returning
         asking = f"{sql}, pg_current_xact_id() AS {XID_COLUMN}" if returning else sql
-        self.sql_with_xid = sql_with_xid or asking
+        self.sql_with_xid: str = sql_with_xid or asking
         self._binds = tuple(binds)
         self._defaults = dict(defaults or {})
 

@@ -162,7 +162,7 @@ class Transaction(Conversation):
 
     async def rollback(self) -> None:
         """Roll back, and set the outcome; a connection that does not answer in time is thrown away, which does the same."""
-        self.outcome = "rolled_back"
+        self.outcome: Outcome | None = "rolled_back"
         link = self.link
         if link is None:
             return
@@ -180,7 +180,7 @@ class Transaction(Conversation):
 
     def give_back(self, link: Link) -> None:
         """Return the connection to the pool."""
-        self.link = None
+        self.link: Link | None = None
         AdapterTransaction.take_off(link.adapter)
         self._core.connections.release(link)
 

@@ -38,13 +38,13 @@ class Waits:
     )
 
     def __init__(self) -> None:
-        self.at_once = 0
-        self.waited = 0
-        self.seconds = 0.0
-        self.buckets = [0] * (len(BOUNDS) + 1)
-        self.timed_out = 0
-        self.refused = 0
-        self.waiting = 0
+        self.at_once: int = 0
+        self.waited: int = 0
+        self.seconds: float = 0.0
+        self.buckets: list[int] = [0] * (len(BOUNDS) + 1)
+        self.timed_out: int = 0
+        self.refused: int = 0
+        self.waiting: int = 0
         self.listeners: list[Callable[[float], object]] = []
 
     def note(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ from timber.errors import ServiceError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0

@@ -38,11 +38,15 @@ class FeatureOrchestrator:
             hook: tuple(f for f in features.values() if _overrides(f, hook)) for hook in _HOOKS
         }
         self._after_query = tuple(reversed(self._hooked["after_query"]))
-        self.transformed = frozenset[str]().union(*(f.transformed for f in features.values()))
-        self.support = frozenset[str]().union(*(f.support for f in features.values()))
-        self.kept = frozenset(kept)
-        self.has_after_write = bool(self._hooked["after_write"])
-        self.has_companions = bool(self._hooked["companions"])
+        self.transformed: frozenset[str] = frozenset[str]().union(
+            *(f.transformed for f in features.values())
+        )
+        self.support: frozenset[str] = frozenset[str]().union(
+            *(f.support for f in features.values())
+        )
+        self.kept: frozenset[str] = frozenset(kept)
+        self.has_after_write: bool = bool(self._hooked["after_write"])
+        self.has_companions: bool = bool(self._hooked["companions"])
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ class Features:
     """
 
     def __init__(self, providers: Iterable[FeatureProvider] = ()) -> None:
-        self.providers = _in_order(tuple(providers))
+        self.providers: tuple[FeatureProvider, ...] = _in_order(tuple(providers))
         self._made: dict[tuple[int, Any], FeatureOrchestrator | None] = {}
 
     @property

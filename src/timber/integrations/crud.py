@@ -20,6 +20,7 @@ from timber.models.values import PYTHON_TYPES
 
 if TYPE_CHECKING:
     from timber import Timber
+    from timber.models.config import ModelConfig
     from timber.models.registry import ModelRegistry
     from timber.services.base import Service
 
@@ -52,7 +53,9 @@ class Crud:
 
     def __init__(self, model: str | type[Service[Any]], registry: ModelRegistry) -> None:
         self._service = model
-        self.config = registry.model_config(model if isinstance(model, str) else model.model)
+        self.config: ModelConfig = registry.model_config(
+            model if isinstance(model, str) else model.model
+        )
         name = self.config.name
         own = None if isinstance(model, str) else model.dto
         self.key: Any = PYTHON_TYPES[self.config.column(self.config.primary_key).type.kind]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import ConfigDict, Field, create_model
 
@@ -26,7 +26,7 @@ _WORDS: Final = {"gt": "above", "gte": "from", "lt": "below", "lte": "up to"}
 class ListQuery(InputDTO):
     """Which rows of a list, in which order."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="forbid")
 
     cursor: str | None = Field(
         default=None, description="next_cursor or previous_cursor of a page before."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Final, Literal, Protocol
+from typing import ClassVar, Final, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -12,7 +12,7 @@ from timber.context import deadline
 from timber.errors import ServiceError, UsageError
 from timber.integrations.problems import Problem, problem_of_status
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 LIVE: Final = b'{"status":"alive"}'
 _PATIENCE = 2.0  # seconds; an orchestrator that asks every few seconds wants an answer, not a wait
@@ -21,7 +21,7 @@ _PATIENCE = 2.0  # seconds; an orchestrator that asks every few seconds wants an
 class Liveness(BaseModel):
     """The process answers."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     status: Literal["alive"] = "alive"
 
@@ -29,7 +29,7 @@ class Liveness(BaseModel):
 class Checks(BaseModel):
     """What the service stands on."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     database: Literal["up", "down"]
     cache: Literal["up", "down", "off"]
@@ -38,7 +38,7 @@ class Checks(BaseModel):
 class Readiness(BaseModel):
     """Whether the service can work: without its cache it is slower, without its database it is not ready."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     status: Literal["ready", "degraded"]
     checks: Checks

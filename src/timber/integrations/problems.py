@@ -6,7 +6,7 @@ import http
 import logging
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,7 +25,7 @@ from timber.errors import (
     ValidationError,
 )
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 MEDIA_TYPE: Final = "application/problem+json"
 _TYPE_PREFIX: Final = "urn:timber:problem:"
@@ -59,7 +59,7 @@ class PreconditionFailedError(StaleDataError):
 class ProblemField(BaseModel):
     """One thing wrong with the input: a dotted field name and what is wrong with it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True)
 
     field: str
     detail: str
@@ -68,7 +68,7 @@ class ProblemField(BaseModel):
 class Problem(BaseModel):
     """What went wrong (RFC 9457)."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(frozen=True, extra="allow")
 
     type: str = Field(description="Which kind of problem it is; does not change.")
     title: str = Field(description="The kind of problem in words.")

@@ -6,7 +6,7 @@ import copy
 import keyword
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeVar
 
 import pydantic
 from pydantic import (
@@ -51,7 +51,7 @@ _PYDANTIC_NAMES = frozenset(
 class Declaration(BaseModel):
     """The base of everything a model file declares: frozen, strict, and nothing unknown in it."""
 
-    model_config = ConfigDict(
+    model_config: ClassVar[ConfigDict] = ConfigDict(
         frozen=True, strict=True, extra="forbid", use_attribute_docstrings=True
     )
 

@@ -41,7 +41,7 @@ class Pattern:
     __slots__ = ("_validator", "longest", "text")
 
     def __init__(self, text: str) -> None:
-        self.text = text
+        self.text: str = text
         _compile(text)  # by itself first: parentheses of ours must not make sense of it
         positions = _positions(text)
         if positions > POSITIONS_LIMIT:
@@ -50,7 +50,7 @@ class Pattern:
                 "max_length"
             )
         self._validator = _compile(rf"\A(?:{text})\z")
-        self.longest = WORK_LIMIT // positions
+        self.longest: int = WORK_LIMIT // positions
 
     def matches(self, text: str) -> bool:
         """Whether it matches the whole of a text that is not longer than the longest."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Vector(UserDefinedType[Sequence[float]]):
     """pgvector's type. It travels as text in one direction and as real[] in the other, which every driver knows."""
 
-    cache_ok = True
+    cache_ok: bool | None = True
 
     def __init__(self, dimension: int) -> None:
         self.dimension = dimension

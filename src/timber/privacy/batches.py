@@ -62,7 +62,7 @@ class Batches:
         self, means: Means, journal: Journal, erasure: Erasure, person: Person, size: int
     ) -> None:
         self.erasure = erasure
-        self.subject = Subject(person, erasure.token)
+        self.subject: Subject = Subject(person, erasure.token)
         self._means = means
         self._db = means.db
         self._models = means.models

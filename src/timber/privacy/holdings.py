@@ -60,10 +60,10 @@ class Holding:
         self.table = table
         self.way = way
         self.declared: PersonalDataConfig = personal
-        self.name = config.name
-        self.key = config.primary_key
-        self.person = person_column(config)
-        self.stays = personal.on_erasure != "delete"
+        self.name: str = config.name
+        self.key: str = config.primary_key
+        self.person: str | None = person_column(config)
+        self.stays: bool = personal.on_erasure != "delete"
         self.neutral: dict[str, Any] = neutral_values(config) if self.stays else {}
 
     def __repr__(self) -> str:

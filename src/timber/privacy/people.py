@@ -29,7 +29,7 @@ class Person:
     def __init__(self, user_id: UserId) -> None:
         if isinstance(user_id, bool) or not isinstance(user_id, str | int | UUID):
             raise ValidationError.of("user_id", "is to be text, a whole number or a UUID")
-        self.text = str(user_id)
+        self.text: str = str(user_id)
         if not self.text.strip() or "\0" in self.text:
             raise ValidationError.of("user_id", "is empty, or no text that PostgreSQL can hold")
 

@@ -80,10 +80,10 @@ class Comparison(Condition):
     ) -> None:
         if value is None and operator in ("eq", "ne"):
             operator = "is_null" if operator == "eq" else "not_null"
-        self.field = field
+        self.field: str = field
         self.operator: Operator = operator
-        self.value = value
-        self.path = path
+        self.value: object | None = value
+        self.path: tuple[str | int, ...] = path
 
     def collect(self, source: Source, binder: Binder) -> Hashable:
         kind = _collect(source, binder.add, self)

@@ -22,7 +22,7 @@ class Binder:
 
     def __init__(self) -> None:
         self.values: dict[str, Any] = {}
-        self.fixed = True
+        self.fixed: bool = True
         """False once a condition has no shape that tells all of it."""
 
     def add(self, value: object) -> None:
@@ -72,7 +72,7 @@ class Junction(Condition):
 
     def __init__(self, word: Word, parts: tuple[Condition, ...]) -> None:
         self.word = word
-        self.parts = parts
+        self.parts: tuple[Condition, ...] = parts
 
     def collect(self, source: Source, binder: Binder) -> Hashable:
         return (self.word, *[part.collect(source, binder) for part in self.parts])
@@ -103,7 +103,7 @@ class Negation(Condition):
     __slots__ = ("part",)
 
     def __init__(self, part: Condition) -> None:
-        self.part = part
+        self.part: Condition = part
 
     def collect(self, source: Source, binder: Binder) -> Hashable:
         return ("not", self.part.collect(source, binder))

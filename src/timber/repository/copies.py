@@ -30,7 +30,7 @@ class Copies(Generic[E]):
 
     def __init__(self, source: Source, plan: Plan[E], cache: ModelCache) -> None:
         config = source.config
-        self.is_plain = plan.is_plain
+        self.is_plain: bool = plan.is_plain
         self._plan = plan
         self._check_owner = source.check_owner
         self._owner = config.owner

@@ -26,7 +26,7 @@ class Expression(Condition):
     __slots__ = ("expression",)
 
     def __init__(self, expression: ColumnElement[Any]) -> None:
-        self.expression = expression
+        self.expression: ColumnElement[Any] = expression
 
     def collect(self, source: Source, binder: Binder) -> Hashable:
         for element in _outside_subqueries(self.expression):

@@ -55,8 +55,8 @@ class Filters:
             self._live,
             *[condition.collect(source, binder) for condition in checked],
         )
-        self.values = binder.values
-        self.fixed = binder.fixed
+        self.values: dict[str, Any] = binder.values
+        self.fixed: bool = binder.fixed
         """Whether the shape tells all; a caller's own SQL expression is compiled anew each time."""
 
     def fields(self) -> frozenset[str]:

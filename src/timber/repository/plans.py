@@ -113,7 +113,7 @@ class Plan(Generic[E]):
                 raise ConfigurationError(self._missing(name, is_nested=nested is not None))
         if not columns and not branches:
             raise ConfigurationError(f"{dto.__name__} has no field of {self._config.name}.")
-        self.keys = tuple(columns.values())
+        self.keys: tuple[str, ...] = tuple(columns.values())
         """What the DTO's validator calls the first of the columns."""
         features = features_of(model)
         self._features = features if features and features.decodes(columns) else None
@@ -123,9 +123,9 @@ class Plan(Generic[E]):
             else []
         )
         locals_ = (branch.local for branch in branches)
-        self.columns = tuple(dict.fromkeys([*columns, *beside, *locals_]))
-        self.branches = tuple(branches)
-        self.is_plain = not branches and self._features is None
+        self.columns: tuple[str, ...] = tuple(dict.fromkeys([*columns, *beside, *locals_]))
+        self.branches: tuple[Branch, ...] = tuple(branches)
+        self.is_plain: bool = not branches and self._features is None
         """Whether a row is a DTO as it comes."""
 
     def _missing(self, name: str, *, is_nested: bool) -> str:

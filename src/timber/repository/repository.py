@@ -81,14 +81,14 @@ class Repository(
     ) -> None:
         self.db = db
         self.model = model
-        self.dto = dto
+        self.dto: type[D] = dto
         provided = features if features is not None else features_without_settings()
         self._features_of = partial(provided.orchestrator, db)
         self._features = self._features_of(model)
-        self.source = Source(model, clock or db.clock, self._features)
+        self.source: Source = Source(model, clock or db.clock, self._features)
         self.config: ModelConfig = self.source.config
         check_dto(self.config, dto)
-        self.where = Where(self.source)
+        self.where: Where = Where(self.source)
         self._rows = Rows(self.source)
         self._cache = cache.models.get(self.source.name) if cache is not None else None
         self._statements = StatementCache()

@@ -46,10 +46,10 @@ class Rows:
         self._new_row = SchemaValidator(row, _SILENT)
         self._new_rows = SchemaValidator(core_schema.list_schema(row), _SILENT)
         self._changes = SchemaValidator(_row_schema(changed, new=False), _SILENT)
-        self.json_columns = tuple(
+        self.json_columns: tuple[str, ...] = tuple(
             c.name for c in columns if c.is_json and c.name not in source.transformed
         )
-        self.has_actor = "Actor" in config.mixins
+        self.has_actor: bool = "Actor" in config.mixins
         # What a row has before its values are put in: it fixes the order of its columns, too.
         self._blank: Row = {}
         self._timed: list[str] = []
@@ -58,7 +58,7 @@ class Rows:
         for column in columns:
             self._prepare(column)
         self._makes_keys = any(name == source.key and make is new_key for name, make in self._made)
-        self.uniform = all(c.name in self._blank or not c.optional for c in columns)
+        self.uniform: bool = all(c.name in self._blank or not c.optional for c in columns)
         """Whether all new rows have the same columns; else PostgreSQL makes some of them."""
 
     def _prepare(self, column: ColumnConfig) -> None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from timber.repository.filters import Filters
     from timber.repository.source import Source
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=BaseModel)
 

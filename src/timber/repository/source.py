@@ -46,20 +46,24 @@ class Source:
                 f"{model.__name__} is not a model of a registry: pass what registry.get_model() gives."
             )
         self.config = config
-        self.name = config.name
+        self.name: str = config.name
         self.table: sa.Table = model.__table__
-        self.key = config.primary_key
+        self.key: str = config.primary_key
         self.clock = clock
         # A search column is PostgreSQL's own: it is neither written, read nor compared.
-        self.columns = {c.name: c for c in config.columns if c.type.kind != SEARCH_VECTOR}
+        self.columns: dict[str, ColumnConfig] = {
+            c.name: c for c in config.columns if c.type.kind != SEARCH_VECTOR
+        }
         self._checks: dict[str, Callable[[Any], Any]] = {
             name: column_adapter(column).validate_python for name, column in self.columns.items()
         }
         self._live = config.soft_delete
         self._features = features
-        self.transformed = features.transformed if features is not None else frozenset()
+        self.transformed: frozenset[str] = (
+            features.transformed if features is not None else frozenset()
+        )
         """Columns that are stored as something else than their value."""
-        self.kept = features.kept if features is not None else frozenset()
+        self.kept: frozenset[str] = features.kept if features is not None else frozenset()
         """Hidden columns that only features write."""
         self.orders: dict[Any, Any] = {}
         """Orders that have been asked for, so that each is checked once."""

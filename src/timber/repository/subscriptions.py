@@ -16,7 +16,7 @@ from timber.database.listen import Watch
 from timber.errors import PoolTimeoutError, UnavailableError, UsageError
 from timber.repository.positions import Position
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 D = TypeVar("D", bound=BaseModel)
 

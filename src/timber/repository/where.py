@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from timber.repository.comparing import Comparison
 from timber.repository.conditions import Condition
@@ -70,10 +70,10 @@ class Field:
     def __ge__(self, value: object) -> Condition:
         return self._compare("gte", value)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
     # With [] alone Python would take a field for a sequence without an end.
-    __iter__ = None
-    __contains__ = None
+    __iter__: ClassVar[None] = None
+    __contains__: ClassVar[None] = None
 
     def eq(self, value: object) -> Condition:
         """Equal; None asks for NULL."""

@@ -14,7 +14,7 @@ from timber.dto import DTO
 from timber.errors import ServiceError, UsageError
 from timber.repository import Repository
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 R = TypeVar("R", bound=DTO)
 

@@ -73,17 +73,19 @@ class Foundation(Generic[D]):
         features: Features | None = None,
         cache: CoherentCache | None = None,
     ) -> None:
-        self.name = model or self.model
+        self.name: str = model or self.model
         if not self.name:
             raise ConfigurationError(
                 f'{type(self).__name__} does not say whose rows it serves: set `model = "Invoice"` in the class.'
             )
         self.db = db
-        self.registry = registry if registry is not None else ModelRegistry()
-        self.clock = clock or db.clock
+        self.registry: ModelRegistry = registry if registry is not None else ModelRegistry()
+        self.clock: Callable[[], datetime] = clock or db.clock
         self.features = features
         self.cache = cache
-        self.logger = logging.getLogger(f"{type(self).__module__}.{type(self).__qualname__}")
+        self.logger: logging.Logger = logging.getLogger(
+            f"{type(self).__module__}.{type(self).__qualname__}"
+        )
         rows: Any = dto or self.dto or self.registry.read_dto(self.name)
         self.repository: Repository[D] = self.repository_of(self.name, rows)
 

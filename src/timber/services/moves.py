@@ -24,7 +24,7 @@ class Moves:
         self._allowed = {status: tuple(after) for status, after in allowed.items()}
         self.begin = begin
         named = [*self._allowed, *(to for after in self._allowed.values() for to in after)]
-        self.statuses = tuple(dict.fromkeys((begin, *named)))
+        self.statuses: tuple[str, ...] = tuple(dict.fromkeys((begin, *named)))
         if begin not in self._allowed:
             raise ConfigurationError(
                 f"No move leads on from {begin!r}, the status at the beginning."

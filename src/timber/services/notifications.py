@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from typing_extensions import TypeVar
 
 from timber.database.manager import AsyncDatabaseManager
-from timber.dto import CursorPage, InputDTO
+from timber.dto import DTO, CursorPage, InputDTO
 from timber.errors import ConfigurationError, ValidationError
 from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
@@ -40,7 +40,7 @@ class NotificationService(Service[N]):
     """
 
     model = "Notification"
-    dto = NotificationDTO
+    dto: ClassVar[type[DTO] | None] = NotificationDTO
 
     def __init__(
         self,

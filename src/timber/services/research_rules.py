@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from uuid import UUID
 
 from typing_extensions import TypeVar
@@ -44,7 +44,7 @@ class RuledResearch(Service[R]):
     """
 
     model = "ResearchData"
-    dto = ResearchDTO
+    dto: ClassVar[type[DTO] | None] = ResearchDTO
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 from uuid import UUID
 
 from typing_extensions import TypeVar
@@ -30,6 +30,7 @@ SESSION_MOVES: Final[Mapping[str, tuple[str, ...]]] = {
 
 if TYPE_CHECKING:
     from timber.cache.coherence.cache import CoherentCache
+    from timber.repository import Repository
 
 S = TypeVar("S", bound=SessionDTO, default=SessionDTO)
 
@@ -52,7 +53,7 @@ class RuledSessions(Service[S]):
     """
 
     model = "Session"
-    dto = SessionDTO
+    dto: ClassVar[type[DTO] | None] = SessionDTO
 
     def __init__(
         self,
@@ -69,9 +70,11 @@ class RuledSessions(Service[S]):
         super().__init__(
             db, registry=registry, clock=clock, dto=dto, features=features, cache=cache
         )
-        self.session_types = tuple(session_types)
-        self.moves = Moves(moves, begin="active")
-        self.events = self.repository_of("SessionEvent", SessionEventDTO)
+        self.session_types: tuple[str, ...] = tuple(session_types)
+        self.moves: Moves = Moves(moves, begin="active")
+        self.events: Repository[SessionEventDTO] = self.repository_of(
+            "SessionEvent", SessionEventDTO
+        )
         self._states = self.repository_of("Session", _State)
 
     @classmethod

@@ -31,6 +31,7 @@ from timber.services.tracking_rules import RuledTrackers, TrackerEvents
 
 if TYPE_CHECKING:
     from timber.cache.coherence.cache import CoherentCache
+    from timber.repository import Repository
 
 __all__ = [
     "Bucket",
@@ -76,8 +77,8 @@ class TrackingService(RuledTrackers[T]):
         self._event_rules = TrackerEvents(
             db, registry=self.registry, clock=self.clock, features=features, cache=cache
         )
-        self.trackers = self.repository
-        self.events = self._event_rules.repository
+        self.trackers: Repository[T] = self.repository
+        self.events: Repository[TrackerEventDTO] = self._event_rules.repository
 
     # Trackers
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from typing_extensions import TypeVar
 
-from timber.dto import InputDTO
+from timber.dto import DTO, InputDTO
 from timber.errors import ValidationError
 from timber.services.arguments import json_object, user
 from timber.services.base import Service
@@ -25,7 +25,7 @@ class RuledTrackers(Service[T]):
     """The generic verbs of trackers, kept to their rules."""
 
     model = "Tracker"
-    dto = TrackerDTO
+    dto: ClassVar[type[DTO] | None] = TrackerDTO
 
     async def update(
         self,
@@ -110,7 +110,7 @@ class TrackerEvents(Service[TrackerEventDTO]):
     """The events of trackers by themselves."""
 
     model = "TrackerEvent"
-    dto = TrackerEventDTO
+    dto: ClassVar[type[DTO] | None] = TrackerEventDTO
 
     def checked(self, items: Iterable[object], now: datetime, *, at: str = "{}.") -> list[Values]:
         """The rows of new events, complete and held against their columns.

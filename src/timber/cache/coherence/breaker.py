@@ -15,7 +15,7 @@ class Breaker:
 
     def __init__(self) -> None:
         self.state: State = "closed"
-        self.opened = 0
+        self.opened: int = 0
         """How often it has opened."""
         self.on_open: list[Callable[[], object]] = []
         self.on_close: list[Callable[[], object]] = []

@@ -64,13 +64,15 @@ class CoherentCache:
         in_transaction: Callable[[], bool] = lambda: False,
         is_sole_writer: bool = False,
     ) -> None:
-        self.clock = clock or LoopClock()
-        self.memory = memory or MemoryCache()
-        self.levels = Levels(self.memory, store, self.clock, is_heard=store is None)
-        self.owing = None if owed is None or store is None else Owing(self.levels, owed)
-        self.reading = Reading(self.levels)
-        self.writing = Writing(self.levels, self.owing)
-        self.listening = Listening(self.levels)
+        self.clock: Clock | LoopClock = clock or LoopClock()
+        self.memory: MemoryCache = memory or MemoryCache()
+        self.levels: Levels = Levels(self.memory, store, self.clock, is_heard=store is None)
+        self.owing: Owing | None = (
+            None if owed is None or store is None else Owing(self.levels, owed)
+        )
+        self.reading: Reading = Reading(self.levels)
+        self.writing: Writing = Writing(self.levels, self.owing)
+        self.listening: Listening = Listening(self.levels)
         self.in_transaction = in_transaction
         self.models: dict[str, Any] = {}  # a ModelCache each, which is made with this one
         """The caches of the models of a database, by their names."""
@@ -241,7 +243,10 @@ class CoherentCache:
         """The owed rows of all processes that have not been paid yet."""
         return Waiting(0, 0.0) if self.owing is None else await self.owing.rows.waiting()
 
-    versioned = staticmethod(keys.versioned)
+    @staticmethod
+    def versioned(name: str, version: object) -> str:
+        """The name of a copy that is never changed, since its version is a part of it."""
+        return keys.versioned(name, version)
 
     # Looking
 

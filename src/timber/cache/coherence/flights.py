@@ -23,9 +23,9 @@ class Flight:
     __slots__ = ("_event", "_landing", "name", "names", "overtaken", "value")
 
     def __init__(self, name: str, tags: Iterable[str], *, overtaken: bool) -> None:
-        self.name = name
-        self.names = (name, *tags)
-        self.overtaken = overtaken
+        self.name: str = name
+        self.names: tuple[str, ...] = (name, *tags)
+        self.overtaken: bool = overtaken
         self.value: Any = None
         self._event: Event | None = None
         self._landing: Landing | None = None

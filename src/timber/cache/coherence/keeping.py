@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from timber.cache.coherence.redis_store import RedisStore
     from timber.cache.coherence.writing import Writing
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 0.1
 POLL_SECONDS = 0.5

@@ -26,8 +26,8 @@ class Listening:
 
     def __init__(self, levels: Levels) -> None:
         self._levels = levels
-        self.lost_count = 0
-        self.heard = 0
+        self.lost_count: int = 0
+        self.heard: int = 0
 
     def message(self, data: bytes) -> None:
         """Somebody has cleared these names, or everything: copies go, loads are overtaken."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from timber.cache.coherence.redis_store import RedisStore
     from timber.cache.coherence.writing import Writing
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 PING_SECONDS = 1.0
 _CONNECT_SECONDS = 1.0
@@ -41,7 +41,7 @@ class Subscription:
         self._listening = listening
         self._writing = writing
         self._is_answered = True
-        self.ready = asyncio.Event()
+        self.ready: asyncio.Event = asyncio.Event()
 
     async def run(self) -> None:
         """Subscribe, listen, and again whenever it is lost."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from timber.privacy.verifying import DeletionReport
     from timber.settings import TimberSettings
 
-app = typer.Typer(
+app: typer.Typer = typer.Typer(
     help="Show, copy and erase a person's data, and delete what has had its time.",
     no_args_is_help=True,
 )

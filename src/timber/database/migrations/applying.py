@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
     from sqlalchemy.ext.asyncio import AsyncConnection
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _LOCK_TROUBLE: Final = ("55P03", "40P01")  # not to be had in time, deadlock
 _LONGEST_PAUSE: Final = 10.0

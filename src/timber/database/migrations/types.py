@@ -10,7 +10,7 @@ from sqlalchemy.types import UserDefinedType
 class SQLType(UserDefinedType[Any]):
     """A type by its name in SQL, like ``SQLType("vector(3)")``: for what SQLAlchemy has no type of its own."""
 
-    cache_ok = True
+    cache_ok: bool | None = True
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -30,10 +30,10 @@ class AuditKey:
 
     def __init__(self, secret: str) -> None:
         root = hashlib.blake2b(secret.encode(), person=_PURPOSE).digest()
-        self.id = _derived(root, b"id").hex()[:8]
-        self.values = _derived(root, b"values")
-        self.rows = _derived(root, b"rows")
-        self.seals = _derived(root, b"seals")
+        self.id: str = _derived(root, b"id").hex()[:8]
+        self.values: bytes = _derived(root, b"values")
+        self.rows: bytes = _derived(root, b"rows")
+        self.seals: bytes = _derived(root, b"seals")
 
     def __repr__(self) -> str:
         return f"<AuditKey {self.id}>"
@@ -67,7 +67,7 @@ class AuditKeys:
                 "The audit needs a key: set audit_key (TIMBER_AUDIT_KEY) to a text of at least "
                 f"{SHORTEST} random characters, and keep it apart from the database."
             )
-        self.current = keys[0]
+        self.current: AuditKey = keys[0]
         self._by_id = {key.id: key for key in keys}
 
     @classmethod

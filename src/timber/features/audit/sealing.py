@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from timber.database.manager import AsyncDatabaseManager
     from timber.features.audit.keys import AuditKeys
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 BATCH: Final = 10_000
 """Rows under one seal, more only where a single transaction has written more."""

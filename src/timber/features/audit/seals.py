@@ -88,8 +88,8 @@ class RowsDigest:
 
     def __init__(self) -> None:
         self._hash = hashlib.blake2b(digest_size=_SIZE)
-        self.count = 0
-        self.last_id = 0
+        self.count: int = 0
+        self.last_id: int = 0
 
     def add(self, row: Any) -> None:
         """Put one more row in."""

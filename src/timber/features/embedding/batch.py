@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from timber.features.embedding.embedding import Embedding
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _ROWS: Final = 64
 _CHARACTERS: Final = 1_000_000

@@ -14,6 +14,7 @@ from timber.features.feature import Companion, Feature, FeatureModel, Write
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from timber.database.manager import AsyncDatabaseManager
     from timber.features.embedding.embedder import Embedder
 
 _ITERATIVE = (0, 8)
@@ -61,14 +62,16 @@ class Embedding(Feature):
         declared = model.config.features.embedding
         if declared is None:
             raise ConfigurationError(f"{model.config.name} declares no embedding.")
-        self.options = options = options or EmbeddingOptions()
-        self.name = model.config.name
-        self.chunk_size, self.chunk_overlap = declared.chunk_size, declared.chunk_overlap
-        self.embedder = CheckedEmbedder(
+        options = options or EmbeddingOptions()
+        self.options: EmbeddingOptions = options
+        self.name: str = model.config.name
+        self.chunk_size: int = declared.chunk_size
+        self.chunk_overlap: int = declared.chunk_overlap
+        self.embedder: CheckedEmbedder = CheckedEmbedder(
             embedder, model=self.name, dimension=declared.dimension, seconds=options.timeout
         )
-        self.db = model.db
-        self.jobs = Jobs(
+        self.db: AsyncDatabaseManager = model.db
+        self.jobs: Jobs = Jobs(
             model,
             embedder=embedder.name,
             recipe=f"{embedder.name} {self.chunk_size}/{self.chunk_overlap}",

@@ -164,9 +164,9 @@ class Jobs:
         self._statements: dict[str, Statement] = {}
         written = text_hash(embedded_text(config, "w"))
         columns = config.features.embedding.columns if config.features.embedding else ()
-        self.columns = frozenset(columns)
+        self.columns: frozenset[str] = frozenset(columns)
         """The columns whose text is embedded."""
-        self.companion = Companion(
+        self.companion: Companion = Companion(
             job_sql.QUEUE.format(**{**self._names, "hash": written}),
             needs=tuple(dict.fromkeys((key.name, *columns))),
         )

@@ -20,7 +20,7 @@ class Model2VecEmbedder:
     """
 
     def __init__(self, model: str | Path, *, name: str | None = None) -> None:
-        self.name = name or Path(model).name
+        self.name: str = name or Path(model).name
         self._local = LocalModel(lambda: _load(str(model)), at_once=_AT_ONCE)
 
     async def prepare(self) -> None:

@@ -29,7 +29,7 @@ class SentenceTransformersEmbedder:
         device: str | None = None,
         at_once: int = 16,
     ) -> None:
-        self.name = name or Path(model).name
+        self.name: str = name or Path(model).name
         self._local = LocalModel(lambda: _load(str(model), device), at_once=at_once)
 
     async def prepare(self) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from timber.features.embedding.embedding import Embedding
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _SWEEP_SECONDS: Final = 300.0
 

@@ -29,11 +29,11 @@ class RingEncryption(Feature):
     def __init__(self, config: ModelConfig, keys: MasterKeys) -> None:
         declared = config.features.encryption
         assert declared is not None
-        self.columns = tuple(
+        self.columns: tuple[EncryptedColumn, ...] = tuple(
             EncryptedColumn(config, config.column(name), searchable=name in declared.searchable)
             for name in declared.columns
         )
-        self.transformed = frozenset(declared.columns)
+        self.transformed: frozenset[str] = frozenset(declared.columns)
         self._by_name = {column.name: column for column in self.columns}
         self._keys = keys
         self._key = config.primary_key

@@ -30,7 +30,7 @@ class PersonEncryption(RingEncryption):
         assert config.owner is not None
         self._owner = config.owner
         self._persons = persons
-        self.support = frozenset({config.owner})
+        self.support: frozenset[str] = frozenset({config.owner})
 
     def needs_current(self, changed: Collection[str], merged: Collection[str]) -> Collection[str]:  # noqa: ARG002  # the columns that are merged are locked in any case
         """Whose row it is; and if that changes, all that is to be encrypted for somebody else."""

@@ -25,7 +25,7 @@ from timber.features.encryption.keys import (
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _Stamp = tuple[int, int, int, int]
 _VERSION: Final = 1
@@ -40,7 +40,7 @@ class FileKeyRing:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._stamp: _Stamp | None = None
         self._keys: KeySet | None = None
 

@@ -20,7 +20,7 @@ from timber.features.encryption.envelopes import KEY_ID
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 KEY_BYTES: Final = 32
 _RETRY_SECONDS: Final = 5.0

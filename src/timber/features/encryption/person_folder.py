@@ -34,7 +34,7 @@ class PersonKeyFolder:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path: Path = Path(path)
 
     async def check(self, db: AsyncDatabaseManager) -> None:  # noqa: ARG002  # a folder is in no database
         """Make the folder if it is not there.

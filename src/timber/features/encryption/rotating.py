@@ -34,7 +34,7 @@ class RotatedTable:
         feature = provider.feature(model)
         assert isinstance(feature, RingEncryption)
         self._feature = feature
-        self.name = model.config.table
+        self.name: str = model.config.table
         self._db = model.db
         self._model = model.config.name
         self._table = model.table

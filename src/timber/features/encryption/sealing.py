@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from timber.features.encryption.keys import KeySet
+    from timber.models.column_types import ColumnType
     from timber.models.columns import ColumnConfig
     from timber.models.config import ModelConfig
 
@@ -48,15 +49,15 @@ class EncryptedColumn:
     """
 
     def __init__(self, config: ModelConfig, column: ColumnConfig, *, searchable: bool) -> None:
-        self.name = column.name
+        self.name: str = column.name
         self.searchable = searchable
-        self.type = column.type
-        self.label = f"{config.name}.{column.name}"
+        self.type: ColumnType = column.type
+        self.label: str = f"{config.name}.{column.name}"
         made = codec(column.type, column.name)
-        self.tag = made.tag
-        self.encode = made.encode
-        self.decode = made.decode
-        self.digested = made.digested
+        self.tag: int = made.tag
+        self.encode: Callable[[Any], bytes] = made.encode
+        self.decode: Callable[[bytes], Any] = made.decode
+        self.digested: Callable[[Any], bytes] = made.digested
         self._place = context(config.table, column.name)
         self._keys: KeySet | None = None
         self._ciphers: dict[str, Cipher] = {}

@@ -44,8 +44,8 @@ class InMemoryDatabase(AsyncDatabaseManager):
         super().__init__(
             _NOWHERE, settings=settings or TimberSettings(database_url=_NOWHERE), clock=clock
         )
-        self.registry = registry if registry is not None else ModelRegistry()
-        self.tables = Tables(self.registry)
+        self.registry: ModelRegistry = registry if registry is not None else ModelRegistry()
+        self.tables: Tables = Tables(self.registry)
         self._journals: WeakKeyDictionary[Transaction, list[tuple[Table, Any, Any]]] = (
             WeakKeyDictionary()
         )
