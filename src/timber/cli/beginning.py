@@ -15,6 +15,7 @@ from timber.cli.answers import Json, answer
 from timber.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from importlib.resources.abc import Traversable
 
 
@@ -37,7 +38,10 @@ _DEPENDENCIES: Final = {
     Framework.aiohttp: ("timber-async[aiohttp]",),
 }
 _DEVELOPMENT: Final = ("mypy>=1.18", "ruff>=0.14", "timber-async[quickstart,testing]")
-_FOR_TESTS: Final = {Framework.fastapi: ("httpx2>=2.0",), Framework.aiohttp: ()}
+_FOR_TESTS: Final[dict[Framework, tuple[str, ...]]] = {
+    Framework.fastapi: ("httpx2>=2.0",),
+    Framework.aiohttp: (),
+}
 _PRODUCTION: Final = {
     Framework.fastapi: "uvicorn --factory {package}.app:create_app",
     Framework.aiohttp: "python -c 'from aiohttp.web import run_app; from {package}.app import create_app; "
@@ -112,5 +116,5 @@ def _place(template: str, package: str) -> Path:
     return Path(package, "models", below) if below and not folder else Path(package, rest)
 
 
-def _listed(names: tuple[str, ...] | list[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(f'"{name}"' for name in names)

@@ -54,7 +54,7 @@ class Matcher:
 
     def _compare(self, row: Row, what: Comparison) -> bool | None:
         column = self._source.column(what.field)
-        stored = row[what.field]
+        stored: Any = row[what.field]
         if column.is_json:
             return self._compare_json(stored, what)
         if what.operator in _NULLS:
