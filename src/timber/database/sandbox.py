@@ -181,7 +181,7 @@ class SandboxManager(AsyncDatabaseManager):
             "idle_in_transaction_session_timeout": None,  # somebody may stand in a debugger
         }
         super().__init__(url, settings=settings.model_copy(update=one), **options)
-        self.listener: _DeafListener = _DeafListener(self._core, self._lone)
+        self.listener: Listener = _DeafListener(self._core, self._lone)
 
     def unit_of_work(self, *, independent: bool = False, **options: Any) -> UnitOfWork:
         inside = independent and self.current() is not None
