@@ -119,13 +119,25 @@ async def test_a_frozen_server_opens_it_too_and_those_who_queue_need_not_wait(
     proxy.freeze()
     for _ in range(2):
         with pytest.raises(QueryTimeoutError):
-            async with deadline(0.05):
+            async with deadline(0.3):
                 await db.ping()
     await eventually(lambda: db.breaker.is_open)
     asked = time.monotonic()
     with pytest.raises(UnavailableError, match="is down"):
         await db.ping()
     assert time.monotonic() - asked < 0.1
+    proxy.heal()
+
+
+async def test_callers_in_a_hurry_do_not_open_it(make_db: MakeDb, proxy: Proxy):
+    db = make_db(proxy.url, breaker_failures=2)
+    proxy.delay(0.03)
+    for _ in range(5):
+        with pytest.raises(QueryTimeoutError):
+            async with deadline(0.02):
+                await db.ping()
+    assert not db.breaker.is_open
+    await db.ping()
     proxy.heal()
 
 

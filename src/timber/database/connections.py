@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger(__name__)
 
 _LONG_ENOUGH: Final = 0.25
-"""Seconds after which an attempt to connect that its caller gives up counts against the server."""
+"""Seconds after which an attempt to connect that its caller gives up counts against the server. Callers with less time
+than that say nothing about it: many of them at once must not make others be refused."""
 
 
 class Connections:
@@ -229,8 +230,8 @@ class Connections:
                 breaker.failed()
             elif isinstance(failure, ServiceError):
                 breaker.succeeded()  # it has answered, though with a refusal
-            elif not remaining(1.0) or time.monotonic() - began > _LONG_ENOUGH:
-                breaker.failed()  # it did not answer while its caller had time
+            elif time.monotonic() - began > _LONG_ENOUGH:
+                breaker.failed()
             else:
                 breaker.given_up()
             raise
