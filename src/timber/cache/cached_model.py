@@ -135,7 +135,7 @@ def cached_models(registry: ModelRegistry) -> dict[str, CachedModel]:
         of_cached = {
             column: reached
             for column, direct in followers[name].items()
-            if (reached := frozenset(_all_of(direct, followers) & cached - {name}))
+            if (reached := frozenset(_all_of(direct, followers) & cached))
         }
         if name in cached or of_cached:
             found[name] = CachedModel(config, of_cached)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import event, inspect
 from sqlalchemy.util import await_only
 
 from timber.cache.coherence.owing import new_owed_id
-from timber.database.sessions import TRANSACTION
+from timber.database.clauses import parts_of
+from timber.database.levels import Change
+from timber.database.sessions import TRANSACTION, UnitOfWorkSession
 from timber.models.owed_table import owed_table
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import ORMExecuteState, Session, SessionTransaction
+    from sqlalchemy.orm.unitofwork import UOWTransaction
 
     from timber.cache.cached_model import CachedModel
     from timber.cache.coherence.cache import CoherentCache
@@ -48,14 +51,15 @@ class OrmChanges:
         self._db = db
         self._models = dict(models)
         self._tables = {model.config.table: model for model in models.values()}
-        self._flushing: WeakSet[Session] = WeakSet()
+        self._made: WeakKeyDictionary[Session, UnitOfWorkSession] = WeakKeyDictionary()
         self._sessions: WeakKeyDictionary[sa.Connection, Session] = WeakKeyDictionary()
 
     def watch(self, made: AsyncSession) -> None:
         """Listen to a session that has been made."""
         session = made.sync_session
+        if isinstance(made, UnitOfWorkSession):
+            self._made[session] = made
         event.listen(session, "after_begin", self._begins)
-        event.listen(session, "before_flush", self._flushes)
         event.listen(session, "after_flush", self._flushed)
         event.listen(session, "do_orm_execute", self._executes)
         if TRANSACTION not in session.info:
@@ -70,14 +74,11 @@ class OrmChanges:
     ) -> None:
         self._sessions[connection] = session
 
-    def _flushes(self, session: Session, _context: object, _instances: object) -> None:
-        self._flushing.add(session)
-
-    def _flushed(self, session: Session, _context: object) -> None:
-        self._flushing.discard(session)
+    def _flushed(self, session: Session, context: UOWTransaction) -> None:
         for row in (*session.new, *session.dirty):
             self._tell_row(session, row)
-        for row in session.deleted:
+        # Orphans are deleted without being among those that the session says it deletes.
+        for row in [state.obj() for state, (gone, _) in context.states.items() if gone]:
             model = self._tell_row(session, row)
             if model is not None:
                 self._tell_all(session, model.taken)
@@ -88,15 +89,15 @@ class OrmChanges:
 
     def executes(self, connection: sa.Connection, clause: Any) -> None:
         """See a statement that goes past the ORM's own ways."""
-        if not getattr(clause, "is_dml", False):
-            return
-        model = self._tables.get(getattr(clause.table, "name", ""))
-        if model is None:
+        if not isinstance(clause, sa.ClauseElement):
             return
         session = self._sessions.get(connection)
-        if session is None or session not in self._flushing:
-            # Which rows it will touch is not known here.
-            self._tell_whole(session, model)
+        if session is not None and session._flushing:  # noqa: SLF001  # nothing public says it
+            return  # row by row, after the flush
+        for part in parts_of(clause):
+            if isinstance(part, sa.Insert | sa.Update | sa.Delete):
+                # Which rows it will touch is not known here.
+                self._tell_whole(session, self._tables.get(getattr(part.table, "name", "")))
 
     def _model_of(self, cls: type[Any]) -> CachedModel | None:
         return next((self._models[c] for c in cls.__mro__ if c in self._models), None)
@@ -110,17 +111,21 @@ class OrmChanges:
         now: dict[str, Any] = {}
         before: dict[str, Any] = {}
         wanted = {model.key, *model.tag_columns}
+        is_new = row in session.new
         for name in wanted:
             attribute = state.mapper.get_property_by_column(columns[name]).key
             if attribute in state.dict:
+                history = state.attrs[attribute].history
+                if history.added and not history.deleted and not is_new:
+                    continue  # what it was before had not been read
                 now[name] = state.dict[attribute]
-                deleted = state.attrs[attribute].history.deleted
-                before[name] = deleted[0] if deleted else now[name]
-        changed = [
-            name
-            for name in model.followed
-            if state.attrs[state.mapper.get_property_by_column(columns[name]).key].history.deleted
-        ]
+                before[name] = history.deleted[0] if history.deleted else now[name]
+        changed = []
+        for name in model.followed:
+            attribute = state.mapper.get_property_by_column(columns[name]).key
+            history = state.attrs[attribute].history
+            if history.deleted or (history.added and not is_new):
+                changed.append(name)
         self._tell_all(session, model.followers(changed))
         if len(now) < len(wanted):
             self._tell_all(session, [model.name])  # PostgreSQL made a part of it that was not read
@@ -144,8 +149,11 @@ class OrmChanges:
         if session is not None and TRANSACTION not in session.info:
             self._changes_of(session).add(model, ids, tags)
             return
-        unit = self._db.current()
-        if unit is not None:
+        made = self._made.get(session) if session is not None else None
+        if made is not None:
+            # Not the unit of work of the moment: an independent one may be open inside that of the session.
+            made.note_change(Change(model, tuple(ids), tuple(tags)))
+        elif (unit := self._db.current()) is not None:
             unit.invalidate(model, ids=ids, tags=tags)
 
     # Sessions that commit by themselves

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+    from timber.database.levels import Change
     from timber.database.transaction import Transaction
 
 TRANSACTION = "timber_transaction"
@@ -55,6 +56,10 @@ class UnitOfWorkSession(AsyncSession):
             connection = Connection(self._engine.sync_engine, connection=link.fairy)
             self._connection = connection.execution_options(**{TRANSACTION: self._timber})
         return self._connection
+
+    def note_change(self, change: Change) -> None:
+        """Take note of what was changed through it, with the transaction that it is in."""
+        self._timber.levels[-1].changes.append(change)
 
     async def push_savepoint(self) -> SessionTransaction:
         def push() -> SessionTransaction:

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import event, inspect
 
+from timber.database.clauses import parts_of
 from timber.errors import FeatureBypassedError
 from timber.features.providers import row_features
 from timber.models.stored import is_encrypted
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from sqlalchemy.ext.asyncio import AsyncSession
     from sqlalchemy.orm import Session
@@ -49,7 +50,7 @@ class FeatureGuard:
     def _check(self, _connection: object, clause: Any) -> None:
         if not isinstance(clause, sa.ClauseElement):
             return
-        for element in _parts(clause):
+        for element in parts_of(clause):
             if isinstance(element, sa.Insert | sa.Update | sa.Delete):
                 config = self._tables.get(getattr(element.table, "name", ""))
                 if config is not None:
@@ -70,16 +71,6 @@ class FeatureGuard:
             name = getattr(base, "name", None)
             if config is not None and name is not None and is_encrypted(config, name):
                 raise _refusal(config, f"reads of {name}, which is encrypted,")
-
-
-def _parts(clause: sa.ClauseElement) -> Iterator[Any]:
-    """A statement and what it is made of, without the columns that its tables have and it does not name."""
-    pending: list[Any] = [clause]
-    while pending:
-        element = pending.pop()
-        yield element
-        if not isinstance(element, sa.Table):
-            pending += element.get_children()
 
 
 def _refusal(config: ModelConfig, what: str) -> FeatureBypassedError:

@@ -14,6 +14,7 @@ from timber.dto import encode_json
 from timber.errors import ValidationError
 from timber.features.feature import Write
 from timber.repository.proving import Proving
+from timber.repository.sending import NOT_UNNESTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 D = TypeVar("D", bound=BaseModel)
 
 _VALUES_ROWS: Final = 100  # rows of one VALUES list, where arrays of columns cannot be used
-_NOT_UNNESTED: Final = frozenset({"Array", "Vector"})
 
 
 class Bulk(Proving[D]):
@@ -160,7 +160,7 @@ class Bulk(Proving[D]):
     def _has_lists(self, names: tuple[str, ...]) -> bool:
         """Whether there are columns that unnest() would take apart."""
         plain = (name for name in names if name not in self.source.transformed)
-        return any(self.source.columns[name].type.kind in _NOT_UNNESTED for name in plain)
+        return any(self.source.columns[name].type.kind in NOT_UNNESTED for name in plain)
 
     def _bound(
         self, names: tuple[str, ...], rows: Sequence[Row], wanted: tuple[str, ...]

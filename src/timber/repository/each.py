@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -10,10 +11,10 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from timber.database.statements import parameter
 from timber.features.feature import Write
-from timber.repository.sending import Sending
+from timber.repository.sending import NOT_UNNESTED, Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from timber.database.statements import Statement
     from timber.features.feature import Row
@@ -70,6 +71,33 @@ class ChangingEach(Sending[D]):
             await self._features.before_update(write)
         for row in write.rows:
             self._rows.touch(row)
+        return sum([await self._send_alike(part) for part in self._alike(write)])
+
+    def _alike(self, write: Write) -> Iterable[Write]:
+        """Parts of a write whose rows change the same columns; features may have given them different ones."""
+        assert write.keys is not None
+        assert write.current is not None
+        groups: dict[object, list[int]] = {}
+        for position, row in enumerate(write.rows):
+            # unnest() would take lists apart: such rows go one by one.
+            listed = any(
+                self.source.columns[name].type.kind in NOT_UNNESTED
+                and name not in self.source.transformed
+                and value is not write.rows[0].get(name)
+                for name, value in row.items()
+                if name in self.source.columns
+            )
+            groups.setdefault((tuple(row), position if listed else None), []).append(position)
+        for positions in groups.values():
+            yield replace(
+                write,
+                rows=[write.rows[position] for position in positions],
+                keys=[write.keys[position] for position in positions],
+                current=[write.current[position] for position in positions],
+            )
+
+    async def _send_alike(self, write: Write) -> int:
+        """Send changes of the same columns of some rows."""
         first = write.rows[0]
         own = tuple(
             name for name in first if any(row[name] is not first[name] for row in write.rows)
@@ -77,7 +105,7 @@ class ChangingEach(Sending[D]):
         shared = tuple(name for name in first if name not in own)
         values: dict[str, Any] = {f"v_{name}": first[name] for name in shared}
         values |= {f"v_{name}": [row[name] for row in write.rows] for name in own}
-        values["keys"] = keys
+        values["keys"] = write.keys
         records = await self._send(
             write,
             lambda needs: self._updating_each(shared, own, needs),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import sqlalchemy as sa
 from pydantic import BaseModel
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=BaseModel)
 
+NOT_UNNESTED: Final = frozenset({"Array", "Vector"})
+"""Kinds of columns that unnest() would take apart."""
 WRITTEN = "written"
 """What the rows of a write are called in the statement that has its companions."""
 _COUNTED = "SELECT count(*) AS n"

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=BaseModel)
 
+_TRIES = 10
+
 
 class Upserting(Writing[D]):
     """Stores rows of one model that may be there already."""
@@ -55,7 +57,10 @@ class Upserting(Writing[D]):
         changed = self._check_changed([name for name in row if name in given], target, update)
         # The owner of an existing row is the same, or the row is left alone.
         kept = {self.source.config.owner}
-        moves = self._cache is not None and self._cache.moves(set(changed) - kept)
+        cache = self._cache
+        moves = cache is not None and (
+            cache.moves(set(changed) - kept) or bool(cache.model.followers(changed))
+        )
         if self._features is not None or moves:
             return await self._upsert_by_key(row, target, changed)
         if self.source.config.versioned:
@@ -74,18 +79,23 @@ class Upserting(Writing[D]):
         self, row: Row, target: tuple[str, ...], changed: tuple[str, ...]
     ) -> D:
         """The same where it has to be known which row it is, and whether it is there: that is found out first."""
+        looked_for = row
         async with self.db.join_or_begin():
-            while True:
+            for _ in range(_TRIES):
                 locked = self._looking_up(target)
-                found = await self.db.fetch(locked, locked.bind(row))
-                rows = (
-                    await self._change_found(row, found[0], changed)
-                    if found
-                    else await self._insert_missing(row, target)
-                )
+                found = await self.db.fetch(locked, locked.bind(looked_for))
+                if found:
+                    rows = await self._change_found(row, found[0], changed)
+                else:
+                    # As features have shaped it, so that it is found if it is there.
+                    rows, looked_for = await self._insert_missing(row, target)
                 if rows:
                     return (await self._load(self.dto, rows))[0]
                 # Somebody else has inserted it, or deleted it, between the two statements.
+            raise ConflictError(
+                f"A {self.source.name} with the same {', '.join(target)} is there and cannot be found by these columns: is one "
+                "of them NULL?"
+            )
 
     async def _change_found(self, row: Row, found: Any, changed: tuple[str, ...]) -> list[Any]:
         config = self.source.config
@@ -99,16 +109,17 @@ class Upserting(Writing[D]):
             return await self.db.fetch(key, [found[self.source.key]])
         return await self._change(changes, {"key": found[self.source.key]}, state="any")
 
-    async def _insert_missing(self, row: Row, target: tuple[str, ...]) -> list[Any]:
+    async def _insert_missing(self, row: Row, target: tuple[str, ...]) -> tuple[list[Any], Row]:
         new = dict(row)  # features write into it, and it may be tried again
         write = Write("insert", [new], self._keys_of([new]))
         if self._features is not None:
             await self._features.before_insert(write)
-        return await self._send(
+        rows = await self._send(
             write,
             lambda needs: self._inserting(tuple(new), needs, unless=target),
             lambda statement: self._bind(statement, new),
         )
+        return rows, new
 
     def _somebody_elses(self) -> ConflictError:
         return ConflictError(
