@@ -116,6 +116,8 @@ def _holds(value: Any, text: str) -> bool:
     """Whether a frozen value is the text, or holds it as a value of its own."""
     if isinstance(value, bytes):
         return orjson.dumps(text) in value
+    if isinstance(value, dict):
+        value = tuple(value.values())
     if isinstance(value, tuple | list):
         return any(_holds(part, text) for part in value)
     return value is not None and str(value) == text
