@@ -97,7 +97,8 @@ def _make_environment(session: nox.Session) -> None:
         return
     shutil.rmtree(ENVIRONMENT, ignore_errors=True)
     groups = nox.project.dependency_groups(
-        nox.project.load_toml(PROJECT / "pyproject.toml"), "lint", "types", "telemetry", "web"
+        nox.project.load_toml(PROJECT / "pyproject.toml"),
+        *("lint", "types", "telemetry", "web", "bench"),
     )
     packages = ["--editable", f"{PROJECT}[{EXTRAS}]", *groups]
     python = str(ENVIRONMENT / "bin" / "python")

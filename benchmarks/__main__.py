@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.agreement import check_agreement, check_statements, record_traffic
+from benchmarks.caches import caches
 from benchmarks.comparisons import Compared, Suite
 from benchmarks.contenders.core import Core
 from benchmarks.contenders.limit import Limit
@@ -36,7 +37,11 @@ if TYPE_CHECKING:
     from benchmarks.contenders import Contender
     from benchmarks.database import World
 
-SUITES: Final[dict[str, Suite]] = {"features": features, "telemetry": telemetry}
+SUITES: Final[dict[str, Suite]] = {
+    "features": features,
+    "telemetry": telemetry,
+    "caches": caches,
+}
 DOCS = Path("docs/benchmarks")
 SHORT_STREAM = 20_000
 
