@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import logging
 from contextvars import Context
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -158,22 +157,25 @@ class Core:
             finally:
                 self.connections.release(link)
 
-    def called_now(
+    async def call_hooks(
         self, hooks: Iterable[Callable[[Any], Any]], unit: object
-    ) -> list[Callable[[], Awaitable[object]]]:
-        """Call hooks with a unit of work; what is left to be awaited, as callbacks. Most have nothing to do, and a unit
-        needs no task for them. An error in one is logged.
+    ) -> asyncio.CancelledError | None:
+        """Call hooks with a unit of work that has ended, in its own task; an error in one is logged.
+
+        Most have nothing to do, and what a hook waits for has to bear being cut off: a cancellation that arrived is given
+        back when all have been called.
         """
-        waiting: list[Callable[[], Awaitable[object]]] = []
+        cancelled: asyncio.CancelledError | None = None
         for hook in hooks:
             try:
                 found = hook(unit)
+                if found is not None and inspect.isawaitable(found):
+                    await found
+            except asyncio.CancelledError as error:
+                cancelled = error
             except Exception:
                 logger.exception("A hook at the end of a unit of work failed.")
-            else:
-                if found is not None and inspect.isawaitable(found):
-                    waiting.append(partial(_given, found))
-        return waiting
+        return cancelled
 
     async def run_callbacks(self, callbacks: Iterable[Callable[[], Any]]) -> None:
         """Await callbacks in order, to the end even if this task is cancelled; an error in one is logged.
@@ -221,10 +223,6 @@ async def _run_each(callbacks: Iterable[Callable[[], Any]]) -> None:
         except Exception:
             # The transaction has ended: an error here can neither undo nor hide that.
             logger.exception("A callback after the end of a unit of work failed.")
-
-
-def _given(found: Awaitable[object]) -> Awaitable[object]:
-    return found
 
 
 def _nothing() -> None:

@@ -33,8 +33,8 @@ class Moments:
     """Where other layers hook in; each list is called in order.
 
     ``session_made`` and ``before_execute`` see what the ORM does, ``before_commit`` and the others each outermost unit of
-    work. A callback of ``before_commit`` that raises rolls back; the later ones run when the outcome is settled: they are
-    called at once, and what they give is awaited, if it is anything.
+    work. A callback of ``before_commit`` that raises rolls back; the later ones run when the outcome is settled: what
+    they give is awaited, if it is anything, in the unit's own task, and has to bear being cut off.
     """
 
     session_made: list[Callable[[AsyncSession], object]] = field(default_factory=list)

@@ -305,7 +305,8 @@ class UnitOfWork:
         if error is not None:
             note_outcome(error, outcome)
         hooks = moments.after_rollback if outcome == "rolled_back" else moments.after_commit
-        callbacks: list[Any] = self._core.called_now(hooks, self)
+        cut = await self._core.call_hooks(hooks, self)
+        callbacks: list[Any] = []
         for level in transaction.levels:
             if outcome == "committed":
                 callbacks += level.on_commit
@@ -313,6 +314,8 @@ class UnitOfWork:
                 callbacks += level.on_rollback
         try:
             await self._core.run_callbacks(callbacks)
+            if cut is not None:
+                raise cut
         except asyncio.CancelledError as cancelled:
             note_outcome(cancelled, outcome)
             raise

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
-from timber.database.outcome import outcome_of
+from timber.database.outcome import note_outcome, outcome_of
 from timber.features.feature import Companion
 from timber.repository.querying import Querying
 
@@ -65,8 +66,13 @@ class Telling(Querying[D]):
             raise
 
     async def _pay(self, debt: Debt, told: Iterable[Told]) -> None:
+        """Clear what a lone write has changed; one that is cut off here is committed all the same."""
         assert self._cache is not None
-        await self._cache.pay(debt, told)
+        try:
+            await self._cache.pay(debt, told)
+        except asyncio.CancelledError as error:
+            note_outcome(error, "committed")
+            raise
 
     def _tell(self, unit: UnitOfWork, told: Iterable[Told]) -> None:
         """Say what a part of a unit of work has changed."""
