@@ -59,7 +59,9 @@ async def look(settings: TimberSettings, *, offline: bool) -> list[Finding]:
         registry = ModelRegistry(
             dirs=settings.model_config_dirs, search_language=settings.search_language
         )
-        findings.append(Finding("Models", "ok", f"{len(registry.list_models())}"))
+        findings.append(
+            Finding("Models", "ok", f"{len(registry.list_models())}, read and understood")
+        )
         if offline:
             return findings
         async with reached(settings) as db:

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -30,6 +30,11 @@ class Bar:
         self._shown = shown
         self._task = task
         self.done: int = 0
+
+    @property
+    def picture(self) -> RenderableType:
+        """What it looks like at this moment."""
+        return self._shown.get_renderable()
 
     def expect(self, total: int) -> None:
         """Say how much there is to do, where it is only known now."""
@@ -68,7 +73,7 @@ def progress(
     shown = Progress(
         SpinnerColumn(finished_text="[green]✓" if _knows_ticks(console) else "[green]+"),
         TextColumn("[bold]{task.description}"),
-        BarColumn(bar_width=28, complete_style="green", finished_style="green"),
+        BarColumn(bar_width=24, complete_style="green", finished_style="green"),
         TaskProgressColumn(),
         _Count(unit),
         _Left(),
@@ -94,7 +99,7 @@ class _Count(ProgressColumn):
         total = f" of {task.total:,.0f}" if task.total is not None else ""
         speed = task.finished_speed or task.speed
         pace = f", {speed:,.0f}/s" if speed else ""
-        return Text(f"{task.completed:,.0f}{total} {self._unit}{pace}", style="cyan")
+        return Text(f"{task.completed:,.0f}{total} {self._unit}{pace}", style="cyan", no_wrap=True)
 
 
 class _Left(ProgressColumn):

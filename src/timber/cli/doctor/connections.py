@@ -100,6 +100,8 @@ async def transactions(patient: Patient) -> AsyncIterator[Finding]:
 
 def _age(row: Any) -> str:
     seconds = row["seconds"]
+    if seconds < 120:
+        return f"{seconds:.0f} s"
     return f"{seconds / 3600:.1f} h" if seconds >= 3600 else f"{seconds / 60:.0f} min"
 
 

@@ -65,7 +65,7 @@ def _models(settings: TimberSettings, findings: list[Finding]) -> ModelRegistry 
         )
         return None
     names = registry.list_models()
-    findings.append(Finding("Models", "ok", f"{len(names)}"))
+    findings.append(Finding("Models", "ok", f"{len(names)}, read and understood"))
     return registry
 
 
