@@ -57,7 +57,7 @@ async def service() -> AsyncGenerator[Service]:
     service = Service()
     application = web.Application()
     application.router.add_post("/v1/embeddings", service.handle)
-    runner = web.AppRunner(application)
+    runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
