@@ -70,6 +70,9 @@ class Binding:
         for change in unit.changes:
             changes.add(change.model, change.ids, change.tags)
         self._owing[unit] = changes
+        text = self._cache.owed_text(changes)
+        if text is None or unit.say_last(text):
+            return
         owed = self._cache.owed_statement(changes)
         if owed is not None:
             sql, args = owed

@@ -58,6 +58,8 @@ class Conversation:
         self._xid: int | None = None
         self._may_have_written = False
         self._witness: Check | None = None
+        self.last_words = ""
+        """SQL without parameters, with its semicolon, that goes in one message with COMMIT."""
 
     # Statements
 
@@ -208,7 +210,7 @@ class Conversation:
 
     async def _send_commit(self) -> None:
         assert self.link is not None
-        tag = await self.link.driver.execute("COMMIT")
+        tag = await self.link.driver.execute(f"{self.last_words}COMMIT")
         if tag != "COMMIT":
             # PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK, and the driver says nothing.
             raise UnitOfWorkDoomedError

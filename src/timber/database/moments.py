@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class EndingUnit(Protocol):
-    """What a hook may know of the unit of work that ends."""
+    """What a hook may know of the unit of work that ends, and do with it before it does."""
+
+    def say_last(self, sql: str) -> bool: ...
 
     @property
     def outcome(self) -> Outcome | None: ...

@@ -143,7 +143,7 @@ class Transaction(Conversation):
         except (*FOREIGN, ServiceError) as error:
             failure = self._core.failed(error)
             lost = link.driver.is_closed() or is_lost(error)
-            self.give_back(link)
+            await self._give_back_failed(link, lost=lost)
             if not lost:
                 self.outcome = "rolled_back"
             elif self._xid is None:
@@ -159,6 +159,12 @@ class Transaction(Conversation):
             raise CommitOutcomeUnknownError from failure
         if self.outcome == "rolled_back" and failure is not None:
             raise failure
+
+    async def _give_back_failed(self, link: Link, *, lost: bool) -> None:
+        if not lost and link.driver.is_in_transaction():
+            # What went before COMMIT in its message has failed, and COMMIT was not looked at.
+            await self._core.connections.settle(link, "ROLLBACK")
+        self.give_back(link)
 
     async def rollback(self) -> None:
         """Roll back, and set the outcome; a connection that does not answer in time is thrown away, which does the same."""

@@ -171,6 +171,14 @@ class UnitOfWork:
         """Say what raw SQL of one's own has changed."""
         self.transaction.levels[-1].changes.append(Change(model, tuple(ids), tuple(tags)))
 
+    def say_last(self, sql: str) -> bool:
+        """Have SQL without parameters sent in one message with COMMIT; False where there will be none of its own."""
+        transaction = self.transaction
+        if transaction.link is None or self.is_part:
+            return False
+        transaction.last_words += f"{sql}; "
+        return True
+
     def doom(self, reason: BaseException) -> None:
         """Let the innermost savepoint or unit of work only be rolled back from now on."""
         self.transaction.doom(reason)

@@ -11,7 +11,7 @@ from timber.cache.coherence.clock import LoopClock
 from timber.cache.coherence.keeping import Keeping
 from timber.cache.coherence.levels import Kind, Levels
 from timber.cache.coherence.listening import Listening
-from timber.cache.coherence.owing import Owing, Waiting, new_owed_id, owed_statement
+from timber.cache.coherence.owing import Owing, Waiting, new_owed_id, owed_statement, owed_text
 from timber.cache.coherence.reading import Reading
 from timber.cache.coherence.reading_many import read_many
 from timber.cache.coherence.remains import Remains
@@ -185,6 +185,10 @@ class CoherentCache:
         if self.owing is None or not changes:
             return None
         return owed_statement(changes)
+
+    def owed_text(self, changes: Changes) -> str | None:
+        """The same as SQL without parameters."""
+        return None if self.owing is None or not changes else owed_text(changes)
 
     async def committed(self, changes: Changes) -> None:
         """To be awaited after COMMIT, before callbacks run and before the call returns."""
