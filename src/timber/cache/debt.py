@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from timber.cache.coherence.changes import MOST
@@ -91,32 +91,45 @@ class Debt:
         Args:
             many: whether it may have written more than one row.
         """
-        names, args = self._sql(1, many=many)
-        selected = f"SELECT {{0}}::uuid, {names} FROM {_ROWS}{_IF_ANY if many else ''}"  # noqa: S608  # names of tables and columns
-        return f"INSERT INTO {TABLE} (id, names) {selected} RETURNING {NAMES}", (self.id, *args)
+        text = _owing(self._model, many=many, names_rows=self._names_rows)
+        return text, (self.id, *self._known(many=many))
 
     def telling(self) -> tuple[str, tuple[Any, ...]]:
         """What gives the names of however many rows beside a write whose owed row comes later."""
-        names, args = self._sql(0, many=True)
-        return f"SELECT {names} AS {NAMES} FROM {_ROWS}{_IF_ANY}", args  # noqa: S608  # as above
+        return _telling(self._model, names_rows=self._names_rows), self._known(many=True)
 
-    def _sql(self, first: int, *, many: bool) -> tuple[str, tuple[list[str], ...]]:
-        """The names of written rows, and the arguments of that, the first of which has this number."""
-        model = self._model
-        own = [model.name] if model.is_cached else []
-        names = [tag.sql(_ROWS).replace("{", "{{").replace("}", "}}") for tag in model.tags]
-        if self._names_rows and model.is_cached:
-            names.insert(0, row_name_sql(model.name, model.key, _ROWS))
-        known, whole = f"{{{first}}}::text[]", f"{{{first + 1}}}::text[]"
-        listed = f"ARRAY[{', '.join(names)}]::text[]"
+    def _known(self, *, many: bool) -> tuple[list[str], ...]:
+        """The names that the database cannot tell, and those that stand for very many."""
         further = [*self._wholly, *self._former]
-        if not many:
-            return f"{known} || {listed}", (further,)
-        each = f"ARRAY(SELECT DISTINCT name FROM {_ROWS}, LATERAL unnest({listed}) AS name)"  # noqa: S608  # as above
-        return f"{known} || CASE WHEN count(*) > {MOST} THEN {whole} ELSE {each} END", (
-            further,
-            own,
+        return (
+            (further, [self._model.name] if self._model.is_cached else []) if many else (further,)
         )
 
 
 _IF_ANY: Final = " HAVING count(*) > 0"
+
+
+@lru_cache(maxsize=1024)
+def _owing(model: CachedModel, *, many: bool, names_rows: bool) -> str:
+    names = _names(model, 1, many=many, names_rows=names_rows)
+    selected = f"SELECT {{0}}::uuid, {names} FROM {_ROWS}{_IF_ANY if many else ''}"  # noqa: S608  # names of tables and columns
+    return f"INSERT INTO {TABLE} (id, names) {selected} RETURNING {NAMES}"
+
+
+@lru_cache(maxsize=1024)
+def _telling(model: CachedModel, *, names_rows: bool) -> str:
+    names = _names(model, 0, many=True, names_rows=names_rows)
+    return f"SELECT {names} AS {NAMES} FROM {_ROWS}{_IF_ANY}"  # noqa: S608  # as above
+
+
+def _names(model: CachedModel, first: int, *, many: bool, names_rows: bool) -> str:
+    """The names of the written rows; the first argument of it has this number."""
+    names = [tag.sql(_ROWS).replace("{", "{{").replace("}", "}}") for tag in model.tags]
+    if names_rows and model.is_cached:
+        names.insert(0, row_name_sql(model.name, model.key, _ROWS))
+    known, whole = f"{{{first}}}::text[]", f"{{{first + 1}}}::text[]"
+    listed = f"ARRAY[{', '.join(names)}]::text[]"
+    if not many:
+        return f"{known} || {listed}"
+    each = f"ARRAY(SELECT DISTINCT name FROM {_ROWS}, LATERAL unnest({listed}) AS name)"  # noqa: S608  # as above
+    return f"{known} || CASE WHEN count(*) > {MOST} THEN {whole} ELSE {each} END"

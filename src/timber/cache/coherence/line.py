@@ -11,6 +11,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
@@ -82,9 +83,8 @@ class Line:
         timer = _Timer(loop, deadline, futures[-1], self._on_loss)
         try:
             # Written before anything is awaited: the order of the answers is the order of these calls.
-            await connection.send_packed_command(
-                connection.pack_commands(commands), check_health=False
-            )
+            packed = b"".join([pack_command(tuple(c)) for c in commands])  # type: ignore[arg-type]  # of any number
+            await connection.send_packed_command(packed, check_health=False)
             answers = [await future for future in futures]
         finally:
             timer.cancel()
