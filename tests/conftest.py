@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncGenerator, Generator
 from contextlib import ExitStack
@@ -35,6 +36,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As a shell in the background starts its programs; those under test are to be interrupted.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in list(os.environ):
         # The settings of whoever runs the tests are not under test.
         if name.startswith("TIMBER_") and not name.startswith("TIMBER_TEST_"):

@@ -129,7 +129,7 @@ async def test_deferred_constraints_are_held_at_the_end_of_each_unit_of_work(
 async def test_a_read_only_unit_of_work_refuses_writes_and_the_next_one_does_not(
     sandboxed: Timber,
 ) -> None:
-    with pytest.raises(Exception, match=r"read-only|25006"):
+    with pytest.raises(Exception, match=r"read_only|25006"):
         async with sandboxed.unit_of_work(read_only=True):
             await sandboxed.sessions.create_session("u", "research")
     async with sandboxed.unit_of_work(read_only=True) as uow:
