@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from timber.settings import TimberSettings
 
-logger = logging.getLogger(__name__)
+logger: logging.Logger = logging.getLogger(__name__)
 
 _OF_THE_ADAPTER: Final = ("prepared_statement_cache_size", "prepared_statement_name_func")
 

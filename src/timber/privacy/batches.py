@@ -36,7 +36,7 @@ class Pick:
     def __init__(
         self, db: AsyncDatabaseManager, rows: sa.Select[Any], locked: Any, size: int, name: str
     ) -> None:
-        self.picked = rows.limit(size).with_for_update(of=locked)
+        self.picked: sa.Select[Any] = rows.limit(size).with_for_update(of=locked)
         self._finds = Question(db, sa.select(sa.exists(rows)), f"look for {name}")
         self._keys = Question(db, self.picked, f"pick {name}")
 
