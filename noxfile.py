@@ -45,8 +45,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def faults(session: nox.Session) -> None:
-    """The long tests: cuts at every byte, every order of events, four processes under faults."""
-    run(session, "pytest", *(session.posargs or ["-n", "2", "-m", "slow"]))
+    """The long tests: every order of events, four processes under faults; and docs/reliability.md, by one test at a time."""
+    if session.posargs:
+        run(session, "pytest", *session.posargs)
+        return
+    try:
+        run(session, "pytest", "tests/faults", "-m", "slow or seeded_bug", "--reliability")
+    finally:
+        run(session, "pytest", "-n", "2", "-m", "slow", "--ignore=tests/faults")
 
 
 @nox.session

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.faults.report import Collector
 from tests.harness import databases, server
 from tests.harness.databases import Databases, run_apart
 
@@ -35,7 +36,14 @@ settings.register_profile(
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    text = "write what the long forms in tests/faults have shown into docs/reliability.md"
+    parser.addoption("--reliability", action="store_true", help=text)
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("reliability"):
+        config.pluginmanager.register(Collector())
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         # As a shell in the background starts its programs; those under test are to be interrupted.
         signal.signal(signal.SIGINT, signal.default_int_handler)

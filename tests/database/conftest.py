@@ -56,7 +56,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
                 terminalreporter.write_line(f"{report.nodeid.split('/')[-1]}: {value}")
 
 
-async def _make_ledger(databases: Databases, name: str) -> str:
+async def make_ledger(databases: Databases, name: str) -> str:
     url = await databases.bare(name)
     connection = await asyncpg.connect(driver_url(url))
     try:
@@ -74,7 +74,7 @@ def driver_url(url: str) -> str:
 @pytest.fixture(scope="session")
 def ledger_url(test_databases: Databases, worker_id: str) -> str:
     """A database with the ledger's tables."""
-    return run_apart(_make_ledger(test_databases, f"ledger_{worker_id}"))
+    return run_apart(make_ledger(test_databases, f"ledger_{worker_id}"))
 
 
 @pytest.fixture(scope="session")
