@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.cache.servers import Tormented
 from tests.cache.tables import MakeCache, Table, eventually, rows
 from timber.cache.coherence.cache import CoherentCache
 from timber.cache.coherence.connecting import coherent_cache
+from timber.cache.coherence.line import Line
 from timber.cache.coherence.store import UnreachableError
 from timber.cache.keys import Keyspace
 from timber.errors import ConfigurationError
@@ -60,6 +62,43 @@ async def test_an_operation_that_is_cancelled_does_not_shift_the_answers_of_othe
             str(n).encode() for n, r in enumerate(results) if isinstance(r, bytes)
         ]
     assert cache.stats()["breaker_opened"] == 0
+
+
+async def test_a_name_that_cannot_be_sent_does_not_shift_the_answers_of_others(
+    make_cache: MakeCache,
+) -> None:
+    cache = await make_cache()
+    kind = rows(cache)
+
+    def load(n: int) -> Any:
+        async def one() -> int:
+            return n
+
+        return one
+
+    for n in range(3):
+        await cache.read(kind, f"Row:{n}", load(n))
+    cache.memory.wipe()
+    assert await cache.read(kind, "Row:\ud800", load(7)) == b"7"
+    read = [await cache.read(kind, f"Row:{n}", load(-1)) for n in range(3)]
+    assert read == [b"0", b"1", b"2"]
+    assert cache.stats()["breaker_opened"] == 0
+
+
+async def test_a_connection_that_broke_while_sending_is_not_made_anew_by_the_next_command() -> None:
+    with Tormented() as server:
+        client = Redis.from_url(server.url)
+        losses: list[str] = []
+        line = Line(client, lambda: losses.append("lost"))
+        await line.open()
+        await line._connection.disconnect(nowait=True)
+        with pytest.raises(RedisConnectionError):
+            await line.ask("PING", deadline=1.0)
+        await eventually(lambda: losses == ["lost"])
+        await line.open()
+        assert await line.ask("PING", deadline=1.0) in (b"PONG", True)
+        await line.close()
+        await client.aclose()
 
 
 @asynccontextmanager

@@ -73,17 +73,19 @@ class Line:
         Raises:
             RedisError: the server's own, or that there is no connection.
             TimeoutError: no answer in time.
+            UnicodeEncodeError: a command holds half a character; nothing was sent.
         """
         connection = self._connection
-        if connection is None:
-            raise RedisConnectionError
+        if connection is None or not connection.is_connected:
+            raise RedisConnectionError  # sending would connect anew, and nobody would know to whom
+        # What cannot be packed is not waited for: each answer that nobody asked for would shift all that follow.
+        packed = b"".join([pack_command(tuple(c)) for c in commands])  # type: ignore[arg-type]  # of any number
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in commands]
         self._waiting.extend(futures)
         timer = _Timer(loop, deadline, futures[-1], self._on_loss)
         try:
             # Written before anything is awaited: the order of the answers is the order of these calls.
-            packed = b"".join([pack_command(tuple(c)) for c in commands])  # type: ignore[arg-type]  # of any number
             await connection.send_packed_command(packed, check_health=False)
             answers = [await future for future in futures]
         finally:

@@ -235,5 +235,6 @@ class RedisStore:
         except _GONE as error:
             self.breaker.open()
             raise UnreachableError from error
-        except RedisError as error:
+        except (RedisError, UnicodeEncodeError) as error:
+            # A name with half a character in it: PostgreSQL refuses it in words of its own.
             raise UnreachableError from error
