@@ -27,6 +27,7 @@ from timber.features.background import Background
 from timber.features.built_in import features_of
 from timber.features.feature import FeatureProvider
 from timber.features.guard import FeatureGuard
+from timber.features.mixins import OrmMixins
 from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.privacy.privacy import Privacy
@@ -494,6 +495,7 @@ class _Parts:
         self.registry = registry
         self.features = features
         self.guard = FeatureGuard(db, registry)
+        self.mixins = OrmMixins(db, registry)
         self.embedded = embedded
         self.closing = False
         self.background: Background | None = None

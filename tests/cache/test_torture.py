@@ -187,7 +187,6 @@ def _hold(scene: Scene, reports: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.timeout(180)  # four processes begin slowly where others want the cores
-@pytest.mark.slow  # it has found a process behind its own write once in three runs; see CHANGELOG
 async def test_four_processes_with_a_flush_and_a_freeze_see_nothing_stale(
     scene: Scene, counters_url: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
