@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.agreement import check_agreement, check_statements, record_traffic
-from benchmarks.caches import caches
+from benchmarks.caches import cached_writes, caches
 from benchmarks.comparisons import Compared, Suite
 from benchmarks.contenders.core import Core
 from benchmarks.contenders.limit import Limit
@@ -41,6 +41,7 @@ SUITES: Final[dict[str, Suite]] = {
     "features": features,
     "telemetry": telemetry,
     "caches": caches,
+    "cached_writes": cached_writes,
 }
 DOCS = Path("docs/benchmarks")
 SHORT_STREAM = 20_000

@@ -35,25 +35,37 @@ Get = Callable[[UUID], Awaitable[SessionDTO | None]]
 
 @asynccontextmanager
 async def caches(url: URL) -> AsyncGenerator[Sequence[Comparison]]:
-    """Comparisons of reads out of memory and out of Redis, and of writes with a cache and without."""
+    """Comparisons of reads out of memory and out of Redis."""
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(_server())
-        plain = await stack.enter_async_context(_timber(url))
         memory = await stack.enter_async_context(_timber(url, cache_url=server))
         # Nothing fits into this one's memory: each of its hits is one of Redis.
         shared = await stack.enter_async_context(_timber(url, cache_url=server, cache_bytes=1))
-        await plain.db.create_all_tables()
-        sessions = [
-            await plain.sessions.create_session(rows.user(n), "research", rows.metadata(n))
-            for n in range(SESSIONS)
-        ]
+        sessions = await _sessions(memory)
         others = await stack.enter_async_context(_others(server, sessions))
         yield [
             await _from_memory(memory, sessions, others),
             *[await _from_redis(shared, sessions, others, tasks) for tasks in (1, TASKS)],
             await _many(shared, sessions, others),
-            *_writes({"without": plain, "with": memory}, sessions),
         ]
+
+
+@asynccontextmanager
+async def cached_writes(url: URL) -> AsyncGenerator[Sequence[Comparison]]:
+    """Comparisons of writes with a cache and without; nobody else in this process listens to what is cleared."""
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(_server())
+        plain = await stack.enter_async_context(_timber(url))
+        cached = await stack.enter_async_context(_timber(url, cache_url=server))
+        yield _writes({"without": plain, "with": cached}, await _sessions(plain))
+
+
+async def _sessions(timber: Timber) -> list[SessionDTO]:
+    await timber.db.create_all_tables()
+    return [
+        await timber.sessions.create_session(rows.user(n), "research", rows.metadata(n))
+        for n in range(SESSIONS)
+    ]
 
 
 # Reads

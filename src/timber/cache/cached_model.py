@@ -104,7 +104,8 @@ class CachedModel:
 
     def tags_of(self, *rows: Mapping[str, Any]) -> list[str]:
         """The tags of rows: of each as it was, and as it is."""
-        return list(dict.fromkeys(tag.of(row) for row in rows for tag in self.tags))
+        found = [tag.of(row) for row in rows for tag in self.tags]
+        return found if len(found) < 2 else list(dict.fromkeys(found))
 
     def fingerprint(self, columns: Columns) -> str:
         """Digits that change with the columns and the form they are stored in."""

@@ -66,13 +66,13 @@ class TagTemplate:
                     f"the tag {text!r} names {column!r}, which is not a text, whole number or UUID column"
                 )
         self._parts = _FIELD.split(text)
+        self._fields: tuple[str, ...] = tuple(self._parts[1::2])
+        plain = [part.replace("{", "{{").replace("}", "}}") for part in self._parts[::2]]
+        self._format = "{}".join(plain)
 
     def of(self, row: Mapping[str, Any]) -> str:
         """The tag of a row; an empty column is empty in it."""
-        parts = self._parts
-        return "".join(
-            part if index % 2 == 0 else _written(row[part]) for index, part in enumerate(parts)
-        )
+        return self._format.format(*[_written(row[column]) for column in self._fields])
 
     def sql(self, row: str) -> str:
         """The expression that gives the same in PostgreSQL.
