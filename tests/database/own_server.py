@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
 from sqlalchemy import make_url
 
 from tests.harness.databases import run_apart
+from tests.harness.postgres import children_of, send, wait_until_ended
 from timber.database.embedded import EmbeddedPostgres
 
 # The writer of the log would flush what a test wants to see lost.
@@ -48,13 +46,9 @@ class OwnServer:
     def kill(self) -> None:
         """``kill -9`` of the server and of each of its processes."""
         postmaster = self._held[-1].pid
-        processes = [postmaster, *_children(postmaster)]
-        for pid in processes:
-            with suppress(ProcessLookupError):  # a process of the server may just have ended
-                os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 5
-        while any(_runs(pid) for pid in processes) and time.monotonic() < deadline:
-            time.sleep(0.005)
+        processes = [postmaster, *children_of(postmaster)]
+        send(signal.SIGKILL, processes)
+        wait_until_ended(processes)
 
     def restart(self) -> None:
         """Start it again after :meth:`kill`."""
@@ -71,24 +65,3 @@ class OwnServer:
         await connection.execute(SCHEMA)
         await connection.execute("SELECT pg_reload_conf()")
         await connection.close()
-
-
-def _children(parent: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            found.append(int(entry.name))
-    return found
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -15,11 +15,15 @@ from sqlalchemy import URL, make_url
 
 Direction = Literal["to_server", "to_client"]
 
+_SPLIT_SECONDS = 0.003
+"""Long enough for the first part of what was split to be read by itself."""
+
 
 class _Action(Enum):
     CLOSE = "close"
     RESET = "reset"
     FREEZE = "freeze"
+    SPLIT = "split"
 
 
 @dataclass
@@ -98,6 +102,10 @@ class Proxy:
     def freeze_after(self, count: int, direction: Direction) -> None:
         """Let exactly ``count`` more bytes through, then :meth:`freeze`."""
         self._trap = _Trap(count, direction, _Action.FREEZE, each_connection=False)
+
+    def split_after(self, count: int, direction: Direction) -> None:
+        """Let exactly ``count`` more bytes through, and what comes behind them a moment later, in a packet of its own."""
+        self._trap = _Trap(count, direction, _Action.SPLIT, each_connection=False)
 
     def freeze(self) -> None:
         """Let nothing through, lose nothing: connections are accepted and stay silent."""
@@ -208,6 +216,8 @@ class Proxy:
         await self._send(writer, passed, direction)
         if sprung and trap.action is _Action.FREEZE:
             self.freeze()
+        elif sprung and trap.action is _Action.SPLIT:
+            await asyncio.sleep(_SPLIT_SECONDS)
         elif sprung:
             link.cut(reset=trap.action is _Action.RESET)
         return rest

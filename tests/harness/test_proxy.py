@@ -186,3 +186,15 @@ async def test_a_server_that_is_away_ends_the_connection() -> None:
         reader, writer = await dial(proxy)
         assert await reader.read() == b""
         writer.close()
+
+
+@pytest.mark.parametrize("count", [1, 7])
+async def test_a_message_is_split_at_a_byte_and_arrives_whole(echo: Proxy, count: int) -> None:
+    reader, writer = await dial(echo)
+    echo.split_after(count, "to_client")
+    writer.write(b"0123456789")
+    assert await reader.read(100) == b"0123456789"[:count]
+    assert await reader.read(100) == b"0123456789"[count:]
+    writer.write(b"again")
+    assert await reader.read(100) == b"again", "once"
+    writer.close()
