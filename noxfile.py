@@ -1,6 +1,7 @@
 """``nox`` runs what every change has to pass; ``nox --list`` shows the longer forms.
 
-All sessions share one environment, made anew when pyproject.toml changes: five of them would take a minute each.
+All sessions share one environment, made anew when pyproject.toml changes: five of them would take a minute each. The site has
+one of its own, so that nobody waits for what builds it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ nox.needs_version = ">=2025.2.9"
 nox.options.default_venv_backend = "none"
 
 PROJECT = Path(__file__).parent
-ENVIRONMENT = PROJECT / ".nox" / f"timber-{sys.version_info.major}.{sys.version_info.minor}"
+ENVIRONMENTS = PROJECT / ".nox"
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+ENVIRONMENT = ENVIRONMENTS / f"timber-{PYTHON}"
+GROUPS = {"timber": ("lint", "types", "telemetry", "web", "bench"), "site": ("docs",)}
 EXTRAS = "quickstart,crypto,vector,migrations,fastapi,aiohttp,cli,telemetry,testing"
 
 
@@ -63,8 +67,19 @@ def docs_short(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def docs(session: nox.Session) -> None:
-    """The links and code of every page."""
-    run(session, "pytest", "tests/documents.py")
+    """The links and code of every page, and the tutorial from its first command to its last."""
+    run(session, "pytest", "tests/documents.py", "tests/test_tutorial.py")
+
+
+@nox.session(default=False)
+def site(session: nox.Session) -> None:
+    """The pages and the reference as a site, in build/site; a warning is an error."""
+    run(
+        session,
+        *("sphinx-build", "--fail-on-warning", "--keep-going", "--fresh-env", "--quiet"),
+        *(session.posargs or ["docs", "build/site"]),
+        environment="site",
+    )
 
 
 @nox.session
@@ -85,35 +100,35 @@ def search_quality(session: nox.Session) -> None:
     run(session, "python", "-m", "benchmarks.search")
 
 
-def run(session: nox.Session, program: str, *arguments: str) -> None:
-    """Run a program of the shared environment."""
-    _make_environment(session)
-    binaries = ENVIRONMENT / "bin"
+def run(session: nox.Session, program: str, *arguments: str, environment: str = "timber") -> None:
+    """Run a program of the shared environment, or of another one."""
+    binaries = _make_environment(session, environment) / "bin"
     # Some look for the Python that they are to speak of on the path.
     path = os.pathsep.join([str(binaries), os.environ.get("PATH", "")])
     session.run(str(binaries / program), *arguments, external=True, env={"PATH": path})
 
 
-def _make_environment(session: nox.Session) -> None:
+def _make_environment(session: nox.Session, name: str) -> Path:
+    folder = ENVIRONMENTS / f"{name}-{PYTHON}"
     # The path too: an environment that was moved points to where it was.
     wanted = (PROJECT / "pyproject.toml").read_bytes() + bytes(PROJECT)
-    stamp = ENVIRONMENT / "made-for"
+    stamp = folder / "made-for"
     digest = blake2b(wanted, digest_size=16).hexdigest()
     if stamp.exists() and stamp.read_text(encoding="utf-8") == digest:
-        return
-    shutil.rmtree(ENVIRONMENT, ignore_errors=True)
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
     groups = nox.project.dependency_groups(
-        nox.project.load_toml(PROJECT / "pyproject.toml"),
-        *("lint", "types", "telemetry", "web", "bench"),
+        nox.project.load_toml(PROJECT / "pyproject.toml"), *GROUPS[name]
     )
     packages = ["--editable", f"{PROJECT}[{EXTRAS}]", *groups]
-    python = str(ENVIRONMENT / "bin" / "python")
+    python = str(folder / "bin" / "python")
     if uv := shutil.which("uv"):
-        make = [uv, "venv", "--quiet", "--python", sys.executable, str(ENVIRONMENT)]
+        make = [uv, "venv", "--quiet", "--python", sys.executable, str(folder)]
         install = [uv, "pip", "install", "--quiet", "--python", python]
     else:
-        make = [sys.executable, "-m", "virtualenv", "--quiet", str(ENVIRONMENT)]
+        make = [sys.executable, "-m", "virtualenv", "--quiet", str(folder)]
         install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     session.run_install(*make, external=True)
     session.run_install(*install, *packages, external=True)
     stamp.write_text(digest, encoding="utf-8")
+    return folder

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.pages import blocks
+
 PROJECT = Path(__file__).parent.parent
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("**/*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 
 each_page = pytest.mark.parametrize(
@@ -45,11 +46,15 @@ def test_python_runs_as_shown(
 ) -> None:
     monkeypatch.chdir(folder)
     monkeypatch.setenv("TIMBER_DATABASE_URL", fresh_database_url)
-    text = page.read_text(encoding="utf-8")
+    monkeypatch.syspath_prepend(folder)
     names: dict[str, object] = {"__name__": "__main__"}
-    for block in BLOCK.finditer(text):
+    for block in blocks(page.read_text(encoding="utf-8")):
+        if block.file is not None:
+            block.apply(folder)
+        if block.file is not None or block.language != "python":
+            continue
         # Lines count from the top of the page, so that a traceback points into it.
-        code = "\n" * (text[: block.start()].count("\n") + 1) + block[1]
+        code = "\n" * (block.line - 1) + block.text
         compiled = compile(
             code, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
         )
