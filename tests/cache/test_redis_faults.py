@@ -219,3 +219,55 @@ async def test_without_redis_a_cache_is_coherent_within_its_process() -> None:
     assert rows(cache).memory_ttl == 5.0
     assert cache.owed_statement(cache.changes()) is None
     await cache.close()
+
+
+@pytest.mark.parametrize("operation", ["lease", "fill"])
+async def test_a_lease_that_was_given_before_or_during_a_freeze_keeps_nobody_waiting(
+    make_cache: MakeCache, operation: str
+) -> None:
+    with Tormented() as server:
+        cache = await make_cache(server.url)
+        table = Table()
+        store: Any = cache.levels.store
+        original = getattr(store, operation)
+        await table.read(cache, "Row:0")  # from now on the server knows the scripts
+
+        async def frozen(wanted: Any) -> Any:
+            server.freeze()
+            return await original(wanted)
+
+        setattr(store, operation, frozen)
+        try:
+            assert await table.read(cache) == 1
+        finally:
+            setattr(store, operation, original)
+            server.thaw()
+        await eventually(lambda: cache.stats()["breaker"] == "closed" and cache.levels.is_heard)
+        await asyncio.sleep(0.1)
+        began = time.monotonic()
+        assert await table.read(cache) == 1
+        assert time.monotonic() - began < 1.0  # a lease is 3 seconds long
+
+
+async def test_a_reader_cut_off_while_it_asks_for_a_lease_keeps_nobody_waiting(
+    make_cache: MakeCache,
+) -> None:
+    cache = await make_cache()
+    table = Table()
+    store: Any = cache.levels.store
+    original = store.lease
+
+    async def lease(wishes: Any) -> Any:
+        granted = await original(wishes)
+        task.cancel()
+        await asyncio.sleep(1)  # where it is cut off
+        return granted
+
+    store.lease = lease
+    task = asyncio.create_task(table.read(cache))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    store.lease = original
+    began = time.monotonic()
+    assert await table.read(cache) == 1
+    assert time.monotonic() - began < 1.0  # a lease is 3 seconds long

@@ -110,7 +110,7 @@ class Reading:
                 await levels.clock.sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
-            lease = (await levels.store.lease([self.wish(name, blob, tags)]))[0]
+            lease = (await self.lease([self.wish(name, blob, tags)]))[0]
             if lease is not None:
                 kind.l2.misses += 1
                 return lease
@@ -176,7 +176,19 @@ class Reading:
         seen = b"" if blob is None else blob[:HEAD_BYTES]
         return Wish(name, seen, token(), tags, tuple([token() for _ in tags]))
 
-    async def release(self, lease: Lease) -> None:
+    async def lease(self, wishes: Sequence[Wish]) -> list[Lease | None]:
+        """Take leases, and give back what Redis grants to a reader who was cut off meanwhile."""
+        assert self.levels.store is not None
+        try:
+            return await self.levels.store.lease(wishes)
+        except Exception:
+            raise
+        except BaseException:
+            for wish in wishes:
+                self.levels.clock.spawn(self.release(wish))
+            raise
+
+    async def release(self, lease: Lease | Wish) -> None:
         """Give back a lease whose load was cut off, so that nobody waits for it."""
         assert self.levels.store is not None
         try:

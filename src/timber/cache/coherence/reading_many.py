@@ -141,7 +141,7 @@ async def _from_store(
             wishes.append(reading.wish(name, blob, tags))
     if not wishes:
         return {}
-    leases = await store.lease(wishes)
+    leases = await reading.lease(wishes)
     kind.l2.misses += len(leases)
     return {lease.name: lease for lease in leases if lease is not None}
 

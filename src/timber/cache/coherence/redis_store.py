@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis.exceptions import (
@@ -29,7 +31,7 @@ from timber.cache.coherence.listening import message_of
 from timber.cache.coherence.store import Fill, Lease, UnreachableError, Wish
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Generator, Sequence
 
     from redis.asyncio import Redis
 
@@ -42,6 +44,8 @@ T = TypeVar("T")
 
 _JITTER = 0.1
 """The share of its time to live by which an entry may expire earlier, so that not all of them do at once."""
+_ORPHANS = 1000
+"""How many leases whose answers did not come are remembered; those before them expire by themselves."""
 _INFO = re.compile(rb"^(\w+):(\S*)", re.MULTILINE)
 
 # A server that cannot be had, or that no longer is the primary. Any other error is one of this operation alone.
@@ -89,6 +93,7 @@ class RedisStore:
         self._epoch: bytes | None = None
         self._gathering = Gathering(self._mget)
         self._line = Line(client, breaker.open)
+        self._orphans: deque[tuple[str, bytes]] = deque(maxlen=_ORPHANS)
         breaker.on_open.append(self._opened)
 
     @property
@@ -136,6 +141,8 @@ class RedisStore:
             return False
         self._learn(info[b"master_replid"])
         self.breaker.close()
+        if self._orphans:
+            await self._release_orphans()
         return True
 
     async def close(self) -> None:
@@ -163,7 +170,8 @@ class RedisStore:
             )
             for w in wishes
         ]
-        answers = await self._run(scripts.LEASE, calls, self._read_deadline)
+        with self._orphaning(wishes):
+            answers = await self._run(scripts.LEASE, calls, self._read_deadline)
         return [self._granted(w, answer) for w, answer in zip(wishes, answers, strict=True)]
 
     def _granted(self, wish: Wish, answer: list[bytes] | None) -> Lease | None:
@@ -182,11 +190,35 @@ class RedisStore:
             keys = [self._keys.entry(lease.name), *map(self._keys.generation, lease.tags)]
             milliseconds = max(1, int(fill.ttl * 1000 * (1.0 - _JITTER * random.random())))  # noqa: S311
             calls.append((keys, [LEASE + lease.token, value, milliseconds, *lease.stamps]))
-        return [bool(a) for a in await self._run(scripts.FILL, calls, self._read_deadline)]
+        with self._orphaning([fill.lease for fill in fills]):
+            answers = await self._run(scripts.FILL, calls, self._read_deadline)
+        return [bool(answer) for answer in answers]
 
-    async def release(self, lease: Lease) -> None:
-        call = ([self._keys.entry(lease.name)], [LEASE + lease.token])
-        await self._run(scripts.RELEASE, [call], self._read_deadline)
+    async def release(self, lease: Lease | Wish) -> None:
+        with self._orphaning([lease]):
+            await self._release([(lease.name, lease.token)])
+
+    async def _release(self, leases: Sequence[tuple[str, bytes]]) -> None:
+        calls = [([self._keys.entry(name)], [LEASE + token]) for name, token in leases]
+        await self._run(scripts.RELEASE, calls, self._read_deadline)
+
+    @contextmanager
+    def _orphaning(self, leases: Sequence[Lease | Wish]) -> Generator[None]:
+        """Remember leases that Redis may have given, or give yet, although its answer did not come."""
+        try:
+            yield
+        except UnreachableError:
+            self._orphans.extend((lease.name, lease.token) for lease in leases)
+            raise
+
+    async def _release_orphans(self) -> None:
+        """Give back what nobody is going to fill: others would wait for it until it expires."""
+        orphans = list(self._orphans)
+        self._orphans.clear()
+        try:
+            await self._release(orphans)
+        except UnreachableError:
+            self._orphans.extend(orphans)
 
     async def clear(self, names: Sequence[str]) -> None:
         keys = [self._keys.entry(name) for name in names]
