@@ -94,7 +94,6 @@ async def transfers(bank: Bank, report: Report, cache_url: str | None, each: int
                 assert not found.get(name), f"{isolation}: {name} in {found}"
             assert sums.committed > TASKS, f"{isolation}: {found}"
             assert sums.retries > 0 or isolation == "read committed", f"{isolation}: {found}"
-            # What is possible at this level did happen, or it would not show that the others are prevented.
             if isolation != "serializable":
                 report.count(f"pairs found overdrawn at {isolation}", sums.overdrawn)
                 report.count(f"sums changed at {isolation}", sums.drift != 0)
