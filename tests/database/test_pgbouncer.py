@@ -25,9 +25,10 @@ from tests.database.ledger import (
     assert_nothing_is_held,
     insert,
 )
-from tests.database.pgbouncer import pgbouncer
+from tests.database.pgbouncer import PoolMode, pgbouncer
 from tests.database.test_listening import NOTIFY, hear, settled
 from tests.harness.proxy import Direction, Proxy
+from timber.cli.doctor.examining import examine
 from timber.context import deadline
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
@@ -41,6 +42,7 @@ from timber.errors import (
     QueryTimeoutError,
     ServiceError,
 )
+from timber.settings import TimberSettings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
@@ -260,3 +262,21 @@ async def test_whoever_said_so_without_one_is_told(make_db: MakeDb):
     assert advice is not None
     assert "Take it out" in advice
     assert await pooler_advice(make_db()) is None
+
+
+IGNORING = (
+    "ignore_startup_parameters = statement_timeout,idle_in_transaction_session_timeout,options"
+)
+
+
+@pytest.mark.parametrize("mode", ["transaction", "session"])
+@pytest.mark.parametrize("options", ["", IGNORING], ids=["strict", "lenient"])
+async def test_the_doctor_finds_it_and_is_content_once_it_is_allowed_for(
+    ledger_url: str, mode: PoolMode, options: str
+) -> None:
+    async with pgbouncer(ledger_url, mode, options=options) as url:
+        wrong = [f for f in await examine(TimberSettings(database_url=url)) if f.level != "ok"]
+        assert any("TIMBER_PGBOUNCER=true" in f.found + f.advice for f in wrong)
+        allowing = TimberSettings(database_url=url, pgbouncer=True, listen_url=ledger_url)
+        [pooler] = [f for f in await examine(allowing) if f.about == "Pooler"]
+        assert pooler.level == "ok"
