@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from importlib import import_module, metadata
+from inspect import isclass, isfunction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
 project = "Timber"
 author = "The Timber authors"
+html_show_copyright = False
 release = metadata.version("timber-async")
 extensions = [
     "myst_parser",
@@ -22,6 +25,7 @@ extensions = [
 ]
 toc_object_entries_show_parents = "hide"
 myst_heading_anchors = 3
+napoleon_use_ivar = True
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 # A field called `type` would be taken for what every annotation `type[...]` speaks of.
@@ -86,6 +90,7 @@ MODULES: Final = {
     "timber.integrations.prometheus": "Prometheus",
     "timber.testing": "Testing",
 }
+SETTINGS: Final = "timber.TimberSettings."
 _WITH_INHERITED: Final = {"Service", "Repository", "UnitOfWork", "AsyncDatabaseManager"}
 
 
@@ -146,22 +151,77 @@ def _public(module: str) -> list[str]:
 
 def _write(page: str, title: str, module: str, names: list[str], written: set[int]) -> None:
     lines = [title, "=" * len(title), "", f".. currentmodule:: {module}", ""]
-    for name in names:
+    for name in sorted(names, key=lambda name: _place(getattr(import_module(module), name))):
         value: Any = getattr(import_module(module), name)
-        kind = "class" if isinstance(value, type) else "function" if callable(value) else "data"
-        lines.append(f".. auto{kind}:: {name}")
+        if isclass(value) or isfunction(value):
+            lines.append(f".. auto{'class' if isclass(value) else 'function'}:: {name}")
+        else:
+            lines += [f".. autodata:: {_home(name, value)}.{name}", "   :no-value:"]
         if id(value) in written:
             lines.append("   :no-index:")  # two modules offer it
         written.add(id(value))
         if name in _WITH_INHERITED:
             lines.append("   :inherited-members:")
-        if isinstance(value, type) and hasattr(value, "model_fields"):
+        if _has_fields(value):
             lines.append("   :undoc-members:")
         lines.append("")
     (REFERENCE / f"{page}.rst").write_text("\n".join(lines), encoding="utf-8")
 
 
+def _home(name: str, value: Any) -> str:
+    """The module where a name that is neither a class nor a function is explained."""
+    from sphinx.pycode import ModuleAnalyzer  # noqa: PLC0415  # the tests read this file without Sphinx
+
+    for module, found in sorted(sys.modules.items()):
+        if not module.startswith("timber.") or vars(found).get(name) is not value:
+            continue
+        if ("", name) in ModuleAnalyzer.for_module(module).find_attr_docs():
+            return module
+    raise LookupError(f"{name} is explained nowhere")
+
+
+def _has_fields(value: Any) -> bool:
+    return isclass(value) and hasattr(value, "model_fields")
+
+
+def _place(value: Any) -> tuple[bool, str]:
+    """First what does something, then what is only there; each by the modules it comes from."""
+    return _has_fields(value), getattr(value, "__module__", "")
+
+
+def _leave_out_fields(
+    _app: Sphinx, _what: str, _name: str, value: Any, _options: Any, *signature: str | None
+) -> tuple[str | None, ...] | None:
+    """Whatever has fields shows them below, and not in its signature once more."""
+    return ("", signature[1]) if _has_fields(value) else None
+
+
+def _read_docstrings(app: Sphinx) -> None:
+    """Have Google's style be read where there are sections: a sentence with a colon about an attribute has none."""
+    event = "autodoc-process-docstring"
+    [listener] = [
+        listener
+        for listener in app.events.listeners[event]
+        if listener.handler.__module__ == "sphinx.ext.napoleon"
+    ]
+    app.disconnect(listener.id)
+
+    def read(app: Sphinx, what: str, name: str, *about: Any) -> None:
+        lines: list[str] = about[-1]
+        if what not in {"attribute", "data", "property"}:
+            listener.handler(app, what, name, *about)
+        elif name.startswith(SETTINGS):
+            fields = import_module("timber").TimberSettings.model_fields
+            field = fields.get(name.removeprefix(SETTINGS))
+            if field is not None:
+                lines += ["", f"Default: ``{field.default!r}``"]
+
+    app.connect(event, read)
+
+
 def setup(app: Sphinx) -> None:
     """Have Sphinx call what stands above."""
+    _read_docstrings(app)
     app.connect("builder-inited", _write_reference)
     app.connect("source-read", _add_navigation)
+    app.connect("autodoc-process-signature", _leave_out_fields)

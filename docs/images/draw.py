@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -78,7 +79,8 @@ def doctor(folder: Path) -> None:
     except Found as found:
         findings = found.findings
     console.print("[bold]$[/] timber doctor --instances 6\n")
-    show(findings, console)
+    here = str(folder / "data")
+    show([replace(each, found=each.found.replace(here, ".timber")) for each in findings], console)
     keep(console, "doctor", "timber doctor")
 
 

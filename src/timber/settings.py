@@ -44,6 +44,7 @@ class TimberSettings(BaseSettings):
     model_config_dirs: Annotated[tuple[Path, ...], NoDecode] = ()
     """Folders with YAML models; in the environment separated by commas."""
     session_types: Annotated[tuple[str, ...], NoDecode] = ("research", "trading", "portfolio")
+    """What types sessions may have; in the environment separated by commas."""
     session_moves: dict[str, tuple[str, ...]] | None = None
     """Allowed moves of a session's status, instead of the built-in ones."""
     search_language: str = "simple"
@@ -78,18 +79,27 @@ class TimberSettings(BaseSettings):
     """Do in this process, too, what ``timber worker`` does: embed what has been written, for instance."""
 
     application_name: str = "timber"
+    """What the server shows its connections as."""
     pool_size: int = Field(default=20, ge=1)
+    """How many connections stay open."""
     max_overflow: int = Field(default=40, ge=0)
+    """How many more may be opened; they are closed when they come back."""
     pool_timeout: Seconds = 30.0
+    """How long a caller waits for a connection."""
     pool_queue: int | None = Field(default=1000, ge=0)
     """How many callers may wait for a connection; one more is refused at once."""
     pool_recycle: Seconds = 3600.0
+    """The age at which a connection is replaced."""
     ping_after: Seconds = 30.0
     """A pooled connection idle for longer is pinged before it is used."""
     connect_timeout: Seconds = 10.0
+    """How long opening a connection may take, over all hosts of the URL."""
     statement_timeout: Seconds = 30.0
+    """How long one statement may take; the server ends it then."""
     lock_timeout: Seconds | None = None
+    """How long a statement waits for a lock; None for as long as it may take."""
     idle_in_transaction_session_timeout: Seconds | None = 60.0
+    """How long a transaction may send nothing; the server ends it then."""
     commit_timeout: Seconds = 5.0
     """How long a COMMIT, or a lone write that was cancelled, may take to finish before its outcome is unknown."""
     rollback_timeout: Seconds = 1.0
@@ -103,13 +113,18 @@ class TimberSettings(BaseSettings):
     breaker_wait: Seconds = 0.1
     """First wait until one of them may ask again; doubled each time, with jitter."""
     breaker_wait_max: Seconds = 1.0
+    """The longest of these waits."""
 
     conflict_attempts: int = Field(default=5, ge=1)
+    """How often work is tried that loses against concurrent transactions."""
     conflict_wait: Seconds = 0.01
     """First wait after a serialization failure or deadlock; doubled each time, with jitter."""
     outage_attempts: int = Field(default=3, ge=1)
+    """How often work is tried whose connection fails."""
     outage_wait: Seconds = 1.0
+    """First wait after an outage; doubled each time."""
     outage_wait_max: Seconds = 10.0
+    """The longest of these waits."""
     retry_budget: Seconds = 60.0
     """All attempts and waits of one retried work together."""
     retry_rate: Seconds = 10.0
@@ -124,8 +139,11 @@ class TimberSettings(BaseSettings):
     """The server itself, for LISTEN, where ``database_url`` leads to a pooler."""
 
     echo: bool = False
+    """Log every statement, without its parameters."""
     echo_pool: bool = False
+    """Log what the pool does."""
     slow_query_seconds: Seconds = 1.0
+    """A statement that takes longer is logged as a warning."""
     slow_query_plan: bool = False
     """Whether the plan of a slow statement is logged too, without values; it is asked for on another connection."""
     held_seconds: Seconds | None = 1.0
