@@ -350,3 +350,17 @@ async def _blocked_insert(
     while not await observer.value("SELECT exists (SELECT FROM pg_locks WHERE NOT granted)"):
         await asyncio.sleep(0.005)
     return task, blocker.rollback
+
+
+@pytest.mark.parametrize("way", ["refused", "cancelled"])
+async def test_a_lone_write_that_never_had_a_connection_has_not_happened(
+    make_db: MakeDb, proxy: Proxy, way: str
+):
+    db = make_db(proxy.url)
+    await (proxy.refuse() if way == "refused" else asyncio.sleep(0))
+    proxy.freeze()
+    with pytest.raises((UnavailableError, TimeoutError)) as caught:
+        async with asyncio.timeout(0.1):
+            await insert(db)
+    assert outcome_of(caught.value) == "rolled_back"
+    proxy.heal()

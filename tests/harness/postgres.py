@@ -53,7 +53,13 @@ class Postgres:
         """Start it, and wait until it answers; after a crash that is until it has recovered."""
         if not self.data.exists():
             make = [str(self._binaries / "initdb"), "--pgdata=data", "--username=postgres"]
-            options = ["--auth=trust", "--locale=C", "--encoding=UTF8", "--no-instructions"]
+            options = [
+                "--auth=trust",
+                "--locale=C",
+                "--encoding=UTF8",
+                "--no-instructions",
+                "--no-sync",
+            ]
             cluster._run([*make, *options], self._account, cwd=self.folder)
         lines = [f"{name} = {value}\n" for name, value in self._settings.items()]
         (self.data / "test.conf").write_text("".join(lines))

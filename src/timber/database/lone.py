@@ -109,9 +109,16 @@ class LoneStatements:
         core.connections.release(link)
         return rows
 
+    async def _take_link(self) -> Link:
+        try:
+            return await self._core.connections.acquire()
+        except BaseException as error:
+            note_outcome(error, "rolled_back")  # nothing was sent
+            raise
+
     async def _write(self, work: Callable[[Link], Awaitable[Any]], check: Check | None) -> Any:
         core = self._core
-        link = await core.connections.acquire()
+        link = await self._take_link()
         interruption = Interruption(link.driver)
 
         def seconds() -> float:
