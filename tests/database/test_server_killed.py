@@ -114,7 +114,6 @@ async def test_a_transaction_that_a_crash_took_is_known_to_be_rolled_back(
         tasks.append(asyncio.create_task(come_back()))
 
     async def come_back() -> None:
-        await asyncio.sleep(1.1)  # checkpoints are dated to the second
         await _kill_and_restart(own_server)
         if reused:
             await _use_ids(own_server, 20)
@@ -144,6 +143,23 @@ async def test_what_had_committed_is_not_taken_for_lost_by_a_checkpoint(
         assert not await _never_was(observer.connection, xid, moment)
     await observer.connection.close()
     assert_nothing_is_held(db)
+
+
+async def test_statistics_that_somebody_resets_are_not_taken_for_a_crash(
+    own_server: OwnServer, its_db: AsyncDatabaseManager
+):
+    observer = await _connect(own_server)
+    await observer.connection.execute("CHECKPOINT")
+    await asyncio.sleep(1.1)  # checkpoints are dated to the second
+    sent = asyncio.get_running_loop().time()
+    xid = int(await observer.value("SELECT pg_current_xact_id()::text"))
+    for what in ("wal", "bgwriter", "archiver"):
+        await observer.connection.execute("SELECT pg_stat_reset_shared($1)", what)
+    assert not await _never_was(observer.connection, xid, sent)
+    await _kill_and_restart(own_server)
+    observer = await _connect(own_server)
+    assert await _never_was(observer.connection, xid + 1, sent), "that one was a crash"
+    await observer.connection.close()
 
 
 async def test_what_run_lost_in_a_crash_is_not_doubled_and_not_called_committed(

@@ -74,6 +74,8 @@ class Account:
 
     committed: int = 0
     """Acknowledged, and there."""
+    rolled_back: int = 0
+    """Called so, and not there."""
     lost: list[str] = field(default_factory=list)
     """Acknowledged, and not there as a whole."""
     doubled: list[str] = field(default_factory=list)
@@ -105,8 +107,11 @@ class Account:
                     account.lost.append(work.name)
                 else:
                     account.committed += 1
-            elif work.said == "rolled_back" and found:
-                account.denied.append(work.name)
+            elif work.said == "rolled_back":
+                if found:
+                    account.denied.append(work.name)
+                else:
+                    account.rolled_back += 1
             elif work.said in {"unknown", "failed"}:
                 account.unresolved.append(work.name)
             elif work.said is None:

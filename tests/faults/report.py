@@ -111,11 +111,16 @@ class Collector:
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self.shown and not hasattr(session.config, "workerinput"):
-            kept: dict[str, Shown] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-            merged = merge(kept, self.shown)
-            KEPT.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-            before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-            PAGE.write_text(before + BEGIN + table(merged) + END + rest.partition(END)[2], "utf-8")
+            write(self.shown)
+
+
+def write(new: dict[str, Shown]) -> None:
+    """Put what is new beside what is kept, and both on the page."""
+    kept: dict[str, Shown] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    merged = merge(kept, new)
+    KEPT.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(before + BEGIN + table(merged) + END + rest.partition(END)[2], "utf-8")
 
 
 def _error_of(report: pytest.TestReport) -> str:

@@ -14,7 +14,9 @@ from tests.faults.journal import Journal
 from tests.faults.load import Load, account_of, prepare, spread, tell
 from tests.faults.report import Report, forms, seeded_bug
 from tests.harness.postgres import Postgres
+from timber.database import transaction
 from timber.database.manager import AsyncDatabaseManager
+from timber.database.outcome import Outcome
 from timber.settings import TimberSettings
 
 ROW = rows.KILLED
@@ -23,6 +25,19 @@ CLIENTS = {"run": 6, "unit": 3, "lone": 3}
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="finds the server's processes in /proc"
 )
+
+
+@pytest.fixture(autouse=True)
+def resolved(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts the COMMITs that were asked about, and their answers."""
+    resolve = transaction.resolve_transaction
+
+    async def counting(*args: Any, **options: Any) -> Outcome:
+        outcome = await resolve(*args, **options)
+        report.count(f"COMMITs without an answer, found {outcome.replace('_', ' ')}", 1)
+        return outcome
+
+    monkeypatch.setattr(transaction, "resolve_transaction", counting)
 
 
 async def kill(size: int, server: Postgres, report: Report, folder: Path) -> None:
@@ -72,6 +87,7 @@ async def test_commits_acknowledged_too_early_are_caught(
         await kill(2, server, report, tmp_path)
 
 
+@pytest.mark.slow
 @seeded_bug("a unit of work sends no BEGIN")
 async def test_units_that_happen_by_half_are_caught(
     server: Postgres, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

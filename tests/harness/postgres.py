@@ -61,8 +61,7 @@ class Postgres:
                 "--no-sync",
             ]
             cluster._run([*make, *options], self._account, cwd=self.folder)
-        lines = [f"{name} = {value}\n" for name, value in self._settings.items()]
-        (self.data / "test.conf").write_text("".join(lines))
+        self._write_settings()
         main = self.data / "postgresql.conf"
         if "test.conf" not in main.read_text():
             main.write_text(main.read_text() + "include 'test.conf'\n")
@@ -70,6 +69,12 @@ class Postgres:
         for left in (self.data / "postmaster.pid", self.folder / f".s.PGSQL.{PORT}.lock"):
             left.unlink(missing_ok=True)
         self._control("start", "--timeout=60", "--log=data/log", "--options=-k ..")
+
+    def configure(self, **settings: str) -> None:
+        """Change settings while it runs."""
+        self._settings.update(settings)
+        self._write_settings()
+        self._control("reload")
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         if self.pid is not None:
@@ -117,6 +122,10 @@ class Postgres:
         except FileNotFoundError:
             return []
         return [int(text), *children_of(int(text))]
+
+    def _write_settings(self) -> None:
+        lines = [f"{name} = {value}\n" for name, value in self._settings.items()]
+        (self.data / "test.conf").write_text("".join(lines))
 
     def _control(self, action: str, *options: str) -> None:
         command = [str(self._binaries / "pg_ctl"), action, "--pgdata=data", "--wait", "--silent"]

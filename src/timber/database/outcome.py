@@ -91,8 +91,13 @@ _TERMINATE = (
 )
 # The server knew no such id when a checkpoint of its own began after the COMMIT had been sent: the id has been handed out
 # since, so that whoever was given it before was lost. Clocks of two servers are not compared: the timelines are the same.
+# Checkpoints are dated to the second; recovery from a crash, which ends with one, to the microsecond: it resets all statistics
+# at one moment, where somebody who resets them by hand does so one by one.
 _NEVER_WAS = """
-select checkpoint_time > clock_timestamp() - make_interval(secs => $2)
+select greatest(checkpoint_time,
+                (select wal.stats_reset from pg_stat_wal wal, pg_stat_bgwriter bgwriter, pg_stat_archiver archiver
+                  where wal.stats_reset = bgwriter.stats_reset and wal.stats_reset = archiver.stats_reset)
+       ) > clock_timestamp() - make_interval(secs => $2)
    and lpad(to_hex(timeline_id), 8, '0') = lower(left(pg_walfile_name(pg_current_wal_lsn()), 8))
    and $1::text::numeric >= split_part(next_xid, ':', 1)::numeric * 4294967296 + split_part(next_xid, ':', 2)::numeric
   from pg_control_checkpoint()
