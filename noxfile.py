@@ -74,6 +74,7 @@ def docs(session: nox.Session) -> None:
 @nox.session(default=False)
 def site(session: nox.Session) -> None:
     """The pages and the reference as a site, in build/site; a warning is an error."""
+    shutil.rmtree(PROJECT / "build" / "site", ignore_errors=True)
     run(
         session,
         *("sphinx-build", "--fail-on-warning", "--keep-going", "--fresh-env", "--quiet"),

@@ -26,6 +26,7 @@ extensions = [
 toc_object_entries_show_parents = "hide"
 myst_heading_anchors = 3
 napoleon_use_ivar = True
+default_role = "code"
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 # A field called `type` would be taken for what every annotation `type[...]` speaks of.
@@ -69,27 +70,34 @@ _GROUP: Final = re.compile(
     r"^### (?P<caption>.+)$|^- \[[^\]]+\]\((?P<page>[^):]+)\.md\)", re.MULTILINE
 )
 
-PARTS: Final = {
-    "app": "Timber",
-    "services": "Services",
-    "dto": "DTOs",
-    "repository": "Repositories",
-    "database": "Database and units of work",
-    "context": "Actor and deadline",
-    "models": "Models",
-    "features": "Features",
-    "cache": "Caching",
-    "settings": "Settings",
-    "errors": "Errors",
+PAGES: Final = {
+    "Timber": ("timber.app",),
+    "Services": ("timber.services",),
+    "DTOs": ("timber.dto",),
+    "Repositories": ("timber.repository",),
+    "Database and units of work": ("timber.database",),
+    "Actor and deadline": ("timber.context",),
+    "Models": ("timber.models",),
+    "Features": ("timber.features",),
+    "Caching": (
+        "timber.cache",
+        "timber.cache.coherence.cache",
+        "timber.cache.memory",
+        "timber.cache.redis",
+    ),
+    "Encryption": ("timber.features.encryption",),
+    "A person's data": ("timber.privacy.privacy",),
+    "Audit": ("timber.features.audit",),
+    "Migrations": ("timber.database.migrations.commands",),
+    "FastAPI": ("timber.integrations.fastapi",),
+    "aiohttp": ("timber.integrations.aiohttp",),
+    "OpenTelemetry": ("timber.integrations.opentelemetry",),
+    "Prometheus": ("timber.integrations.prometheus",),
+    "Testing": ("timber.testing",),
+    "Settings": ("timber.settings",),
+    "Errors": ("timber.errors",),
 }
-"""Rooms of the package and what their page is called, in the order of the navigation."""
-MODULES: Final = {
-    "timber.integrations.fastapi": "FastAPI",
-    "timber.integrations.aiohttp": "aiohttp",
-    "timber.integrations.opentelemetry": "OpenTelemetry",
-    "timber.integrations.prometheus": "Prometheus",
-    "timber.testing": "Testing",
-}
+"""The pages of the reference: of a room, what the package offers at its front door; of any other module, all of it."""
 SETTINGS: Final = "timber.TimberSettings."
 _WITH_INHERITED: Final = {"Service", "Repository", "UnitOfWork", "AsyncDatabaseManager"}
 
@@ -114,32 +122,51 @@ def _toctree(caption: str, pages: list[str]) -> str:
 def _add_navigation(_app: Sphinx, page: str, source: list[str]) -> None:
     if page == "index":
         groups = navigation(source[0])
-        groups["Reference"] = [f"reference/{name}" for name in (*PARTS, *map(_page_of, MODULES))]
+        groups["Reference"] = [f"reference/{_page_of(title)}" for title in PAGES]
         source[0] += "".join(_toctree(caption, pages) for caption, pages in groups.items())
 
 
-def _page_of(module: str) -> str:
-    return module.removeprefix("timber.").replace(".", "-")
+def _page_of(title: str) -> str:
+    return title.lower().replace("'", "").replace(" ", "-")
 
 
 def _write_reference(_app: Sphinx) -> None:
-    """A page for each room with what is public of it, and one for each further module."""
+    """The pages of the reference, as files that have Sphinx read the docstrings."""
     shutil.rmtree(REFERENCE, ignore_errors=True)
     REFERENCE.mkdir()
+    offered = _offered()
     written: set[int] = set()
+    for title, modules in PAGES.items():
+        names = [(module, name) for module in modules for name in _names(module, offered)]
+        lines = [title, "=" * len(title), ""]
+        for value, name in sorted(map(_found, names), key=_place):
+            lines += [f".. currentmodule:: {name.rpartition('.')[0]}", "", *_entry(value, name)]
+            if id(value) in written:
+                lines.append("   :no-index:")  # two modules offer it
+            written.add(id(value))
+            lines.append("")
+        text = "\n".join(lines)
+        (REFERENCE / f"{_page_of(title)}.rst").write_text(text, encoding="utf-8")
+    missing = set(offered) - {module for modules in PAGES.values() for module in modules}
+    if missing:
+        raise LookupError(f"{', '.join(missing)} has no page in the reference")
+
+
+def _offered() -> dict[str, list[str]]:
+    """What each room offers at the front door."""
     timber = import_module("timber")
-    names: dict[str, list[str]] = {part: [] for part in PARTS}
+    offered: dict[str, list[str]] = {}
     for name in timber.__all__:
         module = getattr(timber, name).__module__
         # What is an alias belongs to typing; there is one, and it is that of errors.
-        names[module.split(".")[1] if module.startswith("timber.") else "errors"].append(name)
-    for part, title in PARTS.items():
-        _write(part, title, "timber", names[part], written)
-    for module, title in MODULES.items():
-        _write(_page_of(module), title, module, _public(module), written)
+        room = module.split(".")[1] if module.startswith("timber.") else "errors"
+        offered.setdefault(f"timber.{room}", []).append(name)
+    return offered
 
 
-def _public(module: str) -> list[str]:
+def _names(module: str, offered: dict[str, list[str]]) -> list[str]:
+    if module in offered:
+        return offered[module]
     found = vars(import_module(module))
     own = [
         name
@@ -149,23 +176,26 @@ def _public(module: str) -> list[str]:
     return found.get("__all__") or own
 
 
-def _write(page: str, title: str, module: str, names: list[str], written: set[int]) -> None:
-    lines = [title, "=" * len(title), "", f".. currentmodule:: {module}", ""]
-    for name in sorted(names, key=lambda name: _place(getattr(import_module(module), name))):
-        value: Any = getattr(import_module(module), name)
-        if isclass(value) or isfunction(value):
-            lines.append(f".. auto{'class' if isclass(value) else 'function'}:: {name}")
-        else:
-            lines += [f".. autodata:: {_home(name, value)}.{name}", "   :no-value:"]
-        if id(value) in written:
-            lines.append("   :no-index:")  # two modules offer it
-        written.add(id(value))
-        if name in _WITH_INHERITED:
-            lines.append("   :inherited-members:")
-        if _has_fields(value):
-            lines.append("   :undoc-members:")
-        lines.append("")
-    (REFERENCE / f"{page}.rst").write_text("\n".join(lines), encoding="utf-8")
+def _found(where: tuple[str, str]) -> tuple[Any, str]:
+    """What is meant, and the name to call it by."""
+    module, name = where
+    timber = import_module("timber")
+    door = "timber" if name in timber.__all__ and module.count(".") == 1 else module
+    value: Any = getattr(import_module(door), name)
+    if not (isclass(value) or isfunction(value)):
+        door = _home(name, value)
+    return value, f"{door}.{name}"
+
+
+def _entry(value: Any, name: str) -> list[str]:
+    if not (isclass(value) or isfunction(value)):
+        return [f".. autodata:: {name}", "   :no-value:"]
+    lines = [f".. auto{'class' if isclass(value) else 'function'}:: {name}"]
+    if value.__name__ in _WITH_INHERITED:
+        lines.append("   :inherited-members:")
+    if _has_fields(value):
+        lines.append("   :undoc-members:")
+    return lines
 
 
 def _home(name: str, value: Any) -> str:
@@ -184,9 +214,9 @@ def _has_fields(value: Any) -> bool:
     return isclass(value) and hasattr(value, "model_fields")
 
 
-def _place(value: Any) -> tuple[bool, str]:
+def _place(found: tuple[Any, str]) -> tuple[bool, str]:
     """First what does something, then what is only there; each by the modules it comes from."""
-    return _has_fields(value), getattr(value, "__module__", "")
+    return _has_fields(found[0]), getattr(found[0], "__module__", "")
 
 
 def _leave_out_fields(

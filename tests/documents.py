@@ -6,13 +6,18 @@ import ast
 import asyncio
 import inspect
 import re
+import shlex
 import tempfile
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 from tests.pages import blocks
+from timber.cli.commands import app
 
 PROJECT = Path(__file__).parent.parent
 PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("**/*.md"))]
@@ -31,6 +36,38 @@ def test_links_to_files_lead_somewhere(page: Path) -> None:
         if "://" not in link and not (page.parent / link).exists()
     ]
     assert not missing
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The words of every ``timber`` command in the shell blocks of a page."""
+    for block in blocks(page.read_text(encoding="utf-8")):
+        if block.language not in {"sh", "bash"}:
+            continue
+        for line in block.text.replace("\\\n", " ").splitlines():
+            words = shlex.shlex(line, posix=True, punctuation_chars="&|;<>")
+            words.whitespace_split = True
+            for is_end, command in groupby(words, key=lambda word: word[0] in "&|;<>"):
+                found = list(command)
+                while found and found[0] in {"do", "python", "-m"}:
+                    del found[0]
+                if not is_end and found and found[0] == "timber":
+                    yield found[1:]
+
+
+@each_page
+def test_commands_are_called_as_they_can_be(
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    (folder / "anchor.json").touch()  # it has to be there
+    timber = get_command(app)
+    for words in commands(page):
+        command: Any = timber
+        rest = list(words)
+        while hasattr(command, "commands") and rest and rest[0] in command.commands:
+            command = command.commands[rest.pop(0)]
+        # An option or argument that there is not is a UsageError.
+        command.make_context(" ".join(words), rest)
 
 
 @pytest.fixture

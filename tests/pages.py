@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _BLOCK = re.compile(
-    r"^```(?P<language>\w+)\n(?P<text>.*?)^```$|`(?P<file>[\w./-]+\.\w+)`:\s*$",
+    r"^(?P<indent> *)```(?P<language>\w+)\n(?P<text>.*?)^(?P=indent)```$|`(?P<file>[\w./-]+\.\w+)`:\s*$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -57,5 +57,6 @@ def blocks(text: str) -> Iterator[Block]:
             continue
         line = text.count("\n", 0, found.start("text")) + 1
         file = named_last if found["language"] == "diff" else named
-        yield Block(found["language"], found["text"], line, file)
+        code = re.sub(f"^{found['indent']}", "", found["text"], flags=re.MULTILINE)
+        yield Block(found["language"], code, line, file)
         named = None
