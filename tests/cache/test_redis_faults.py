@@ -91,10 +91,12 @@ async def test_a_connection_that_broke_while_sending_is_not_made_anew_by_the_nex
         losses: list[str] = []
         line = Line(client, lambda: losses.append("lost"))
         await line.open()
+        before = (await client.info("stats"))["total_connections_received"]
         await line._connection.disconnect(nowait=True)
         with pytest.raises(RedisConnectionError):
             await line.ask("PING", deadline=1.0)
         await eventually(lambda: losses == ["lost"])
+        assert (await client.info("stats"))["total_connections_received"] == before
         await line.open()
         assert await line.ask("PING", deadline=1.0) in (b"PONG", True)
         await line.close()
