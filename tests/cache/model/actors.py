@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.cache.model.schedules import OK, StaleError, step, touches
+from tests.cache.model.ways import ANOTHER, ONE, WAYS
 from tests.cache.model.world import MODEL, TAG, Process, World
 
 
-async def reads(world: World, process: Process) -> None:
+async def reads(
+    world: World, process: Process, may_begin: Callable[[World], bool] = lambda _: True
+) -> None:
     """Reads once, and holds what it gets against what was acknowledged before it began."""
-    await step("begins to read", process.mine(reads=["acknowledged", f"queue {process.name}"]))
+    await step(
+        "begins to read",
+        process.mine(reads=["acknowledged", f"queue {process.name}"]),
+        is_enabled=lambda: may_begin(world),
+    )
     own = world.acknowledged.get(process.name, 0)
     is_informed = process.is_subscribed and not process.queue
     confirmed = world.confirmed if is_informed else 0
@@ -23,14 +32,17 @@ async def reads(world: World, process: Process) -> None:
         )
 
 
-async def writes(world: World, process: Process, bit: int, ending: str = "commit") -> None:
-    """One transaction, as the repository makes it.
+async def writes(
+    world: World, process: Process, bit: int, ending: str = "commit", way: str = "unit"
+) -> None:
+    """One transaction.
 
     Args:
         ending: ``commit``; ``rollback``; ``savepoint`` with a part rolled back before the commit; ``unknown``, where the
             connection breaks at COMMIT.
+        way: how it reaches the cache.
     """
-    cache = process.cache
+    made = WAYS[way](process, ANOTHER if world.is_list else ONE)
     held = touches() if world.is_list else touches(writes=["lock"])
     await step(
         f"writes {bit:b}",
@@ -38,26 +50,23 @@ async def writes(world: World, process: Process, bit: int, ending: str = "commit
         is_enabled=lambda: world.is_list or world.lock is None,
     )
     world.lock = bit
-    changes = cache.changes()
     if ending == "savepoint":
-        inner = cache.changes()  # dropped with the savepoint
-        inner.add(MODEL, ["other"], ["another tag"])
+        made.undone()
         await step("ROLLBACK TO", process.alive())
-    changes.add(MODEL, [1] if not world.is_list else ["new"], [TAG])
+    made.write()
     if ending == "rollback":
         await step("ROLLBACK", process.alive() | held)
         world.lock = None
+        await made.ended("rolled_back")
         return
-    owed = cache.owed_statement(changes)
+    owed = await made.owe()
     variants = (OK,) if ending != "unknown" else (OK, "is cut off, committed", "is cut off, later")
     how = await step("COMMIT", process.alive(writes=["db", "owed"]) | held, variants)
 
     def commit() -> None:
         world.db |= bit
         world.lock = None
-        if owed is not None:
-            _, (id_, names) = owed
-            world.owed[id_] = tuple(names)  # type: ignore[arg-type, index]
+        world.owed.update(owed)
 
     if how == "is cut off, later":
 
@@ -70,9 +79,9 @@ async def writes(world: World, process: Process, bit: int, ending: str = "commit
         commit()
     await step("learns of it", process.mine())
     if how != OK:
-        await cache.unknown(changes)
+        await made.ended("unknown")
         return
-    await cache.committed(changes)
+    await made.ended("committed")
     is_confirmed = not process.cache.writing.pending
     await step("acknowledges", process.mine(writes=["acknowledged"]))
     world.acknowledged[process.name] = world.acknowledged.get(process.name, 0) | bit
@@ -141,7 +150,7 @@ async def fails_over(world: World) -> None:
     for process in world.processes.values():
         process.lose_subscription()
         # The connection breaks with the old primary: nothing counts until the new one has told its epoch.
-        process.known_epoch = None
+        process.store.suspect()
     for process in world.processes.values():
         await step(f"{process.name} finds it", process.mine(writes=queues))
         process.cache.listening.lost()

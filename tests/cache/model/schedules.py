@@ -10,11 +10,17 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 Touch = tuple[str, bool]
 """What is touched, and whether it is changed."""
 OK = "ok"
+SURROUNDINGS = frozenset({"fate", "redis", "postgres"})
+"""Whose steps preempt nobody: they may come at any time."""
+
+BEGINNING = 12
+"""How many steps tell the parts of a search apart."""
 
 
 def _always() -> bool:
@@ -41,6 +47,11 @@ def _pause(step: Step) -> Generator[Step, str, str]:
 
 
 def touches(reads: Iterable[str] = (), writes: Iterable[str] = ()) -> frozenset[Touch]:
+    return _touched(tuple(reads), tuple(writes))
+
+
+@lru_cache(maxsize=4096)
+def _touched(reads: tuple[str, ...], writes: tuple[str, ...]) -> frozenset[Touch]:
     return frozenset([*((name, False) for name in reads), *((name, True) for name in writes)])
 
 
@@ -54,6 +65,7 @@ async def step(
     return await _pause(Step(label, touched, variants, is_enabled))
 
 
+@lru_cache(maxsize=65_536)
 def are_independent(one: frozenset[Touch], other: frozenset[Touch]) -> bool:
     written = {name for name, is_write in one if is_write}
     for name, is_write in other:
@@ -166,16 +178,24 @@ class Search:
 
     Args:
         make: a new run.
-        preemptions: at most so many switches away from a thread that could have gone on; None for any number.
+        preemptions: at most so many switches from one task to another that the first did not wait for; None for any number.
         limit: at most so many runs.
+        part: which of how many parts of the orders, told apart by their beginnings; all parts together are all orders.
     """
 
     def __init__(
-        self, make: Callable[[], Run], *, preemptions: int | None = None, limit: int = 1_000_000
+        self,
+        make: Callable[[], Run],
+        *,
+        preemptions: int | None = None,
+        limit: int = 1_000_000,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         self._make = make
         self._preemptions = preemptions
         self._limit = limit
+        self._part = part
+        self._beginnings = 0
         self._path: list[_Node] = []
         self.result = Result()
 
@@ -205,9 +225,11 @@ class Search:
                             if run.idle():
                                 continue
                             raise StaleError("nobody can go on")
-                        result.pruned += 1
+                        result.pruned += len(self._path) >= BEGINNING or not self._part[0]
                         return
                     self._path.append(node)
+                    if len(self._path) == BEGINNING and self._is_elsewhere():
+                        return
                 node = self._path[depth]
                 depth += 1
                 name, variant = node.chosen
@@ -225,6 +247,15 @@ class Search:
             result.violations.append((str(error), trace))
         finally:
             run.threads.kill()
+
+    def _is_elsewhere(self) -> bool:
+        """Whether the beginning that has just been found belongs to another part: nothing below it is looked at here."""
+        number, parts = self._part
+        self._beginnings += 1
+        is_elsewhere = self._beginnings % parts != number
+        if is_elsewhere:
+            self._path[-1].enabled = []
+        return is_elsewhere
 
     def _stuck(self, run: Run) -> bool:
         return not any(t.next is not None and t.next.is_enabled() for t in run.threads.all.values())
@@ -255,18 +286,19 @@ class Search:
                     and are_independent(its, moved)
                 ):
                     sleep[transition] = its
-            last = above.chosen[0]
-            preemptions = above.preemptions
-            if (
-                above.last is not None
-                and above.last != last
-                and above.last in {name for name, _ in above.enabled}
-            ):
-                preemptions += 1
+            last, preemptions = above.last, above.preemptions
+            if run.threads.all[above.chosen[0]].process not in SURROUNDINGS:
+                last = above.chosen[0]
+                preemptions += (
+                    above.last is not None
+                    and above.last != last
+                    and above.last in {name for name, _ in above.enabled}
+                )
         if self._preemptions is not None and preemptions >= self._preemptions and last is not None:
             # No more preemptions: whoever ran goes on, as long as it can.
             mine = [t for t in enabled if t[0] == last]
-            enabled_now = mine or enabled
+            free = [t for t in enabled if run.threads.all[t[0]].process in SURROUNDINGS]
+            enabled_now = [*mine, *free] if mine else enabled
         else:
             # Whoever ran goes on first: the first order has no preemption.
             enabled_now = sorted(enabled, key=lambda t: t[0] != last)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tests.cache.model.schedules import OK, step, touches
+from timber.cache.coherence.breaker import Breaker
 from timber.cache.coherence.envelope import HEAD_BYTES, LEASE, epoch_of, seal
 from timber.cache.coherence.store import Fill, Lease, UnreachableError, Wish
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from tests.cache.model.world import Process
 
 DEPOSED = "is confirmed by a deposed primary"
+CLEAR_FAILS = "fails to clear"
+_OF_CLEARS = (DEPOSED, CLEAR_FAILS)
 
 
 class Server:
@@ -26,7 +29,7 @@ class Server:
         self.replication_id = "a"
         self.checks_lease = True
         self.checks_stamps = True
-        self.stale: dict[str, bytes] | None = None
+        self.is_frozen = False
 
     @property
     def epoch(self) -> bytes:
@@ -80,14 +83,44 @@ class ScriptedStore:
 
     publishes_first = False
     publishes = True
+    forgets_epoch = True
 
     def __init__(self, process: Process) -> None:
         self._process = process
-        self.breaker = None
+        self._line = 0
+        self._epoch_before = process.known_epoch
+        self.breaker = Breaker()
+        self.breaker.on_open.append(self.suspect)
 
     @property
     def epoch(self) -> bytes | None:
         return self._process.known_epoch
+
+    def suspect(self) -> None:
+        """The connection is gone, and with it what is known of the server."""
+        self._line += 1
+        if self.forgets_epoch:
+            self._process.known_epoch = None
+
+    async def probe(self) -> bool:
+        """Whether the server answers; closes the breaker if it does."""
+        process, server = self._process, self._process.world.server
+        await step("INFO", process.alive(reads=["frozen", "epoch"]))
+        is_there, epoch = not (server.is_frozen or process.is_cut), server.epoch
+        await step("INFO: the reply", process.mine(writes=[f"breaker {process.name}"]))
+        if not is_there:
+            self.breaker.open()
+            return False
+        self._learn(epoch)
+        self.breaker.close()
+        return True
+
+    def _learn(self, epoch: bytes) -> None:
+        process = self._process
+        process.known_epoch = epoch
+        if epoch != self._epoch_before:
+            self._epoch_before = epoch
+            process.cache.listening.epoch_changed()
 
     async def _do(
         self,
@@ -101,33 +134,60 @@ class ScriptedStore:
         other tasks see needs no step of its own."""
         process, world = self._process, self._process.world
         faults = world.operation_faults
-        variants = (OK, *(fault for fault in faults if fault != DEPOSED or label == "clear"))
-        how = await step(label, process.alive(reads, writes), variants)
-        if process.is_cut or how in ("fails", DEPOSED):
-            result = None
-        elif how == "is late":
-            world.threads.add(f"late {label}", self._late(label, effect, reads, writes), "redis")
-            result = None
-        else:
+        variants = (OK, *(f for f in faults if f not in _OF_CLEARS or label == "clear"))
+        line = self._line
+        touched = process.alive([*reads, *self._surroundings()], writes)
+        how = await step(label, touched, variants)
+        is_lost = process.is_cut or self.breaker.is_open
+        result = None
+        if how == "is late" or (world.server.is_frozen and not is_lost):
+            self._arrive_late(label, effect, reads, writes)
+            is_lost = True
+        elif how not in ("fails", DEPOSED, CLEAR_FAILS) and not is_lost:
             result = effect()
             if writes:
                 world.redis_changes += 1
         if how == DEPOSED:
             process.lose_subscription()
         # Learning of it.
-        is_error = process.is_cut or how in ("fails", "is late", "loses its reply")
-        if is_error or changes_process(result):
-            await step(f"{label}: {'an error' if is_error else 'the reply'}", process.mine())
-        if is_error:
+        is_lost = is_lost or how in ("fails", "loses its reply", CLEAR_FAILS)
+        if is_lost or changes_process(result):
+            is_open = [f"breaker {process.name}"] if world.has_breaker else []
+            answer = "an error" if is_lost else "the reply"
+            await step(f"{label}: {answer}", process.mine([], is_open if is_lost else []))
+        if is_lost or line != self._line:
+            if world.has_breaker:
+                self.breaker.open()
             raise UnreachableError
         return result
 
-    async def _late(
+    def _surroundings(self) -> list[str]:
+        """What an operation depends on besides its keys."""
+        process = self._process
+        return ["frozen", f"breaker {process.name}"] if process.world.has_breaker else []
+
+    def _arrive_late(
         self, label: str, effect: Callable[[], Any], reads: Sequence[str], writes: Sequence[str]
     ) -> None:
-        await step(f"late {label}", touches(reads, writes))
-        effect()
-        self._process.world.redis_changes += 1
+        """The client has given up; the server has yet to find the command in what it has not read, after those before it
+        on the same connection and at any time among those on others."""
+        process, world = self._process, self._process.world
+        waiting = world.unread.setdefault((process.name, self._line), [])
+        mine = object()
+        waiting.append(mine)
+
+        async def arrive() -> None:
+            await step(
+                f"late {label}",
+                touches([*reads, *self._surroundings()], writes),
+                is_enabled=lambda: waiting[0] is mine and not world.server.is_frozen,
+            )
+            waiting.remove(mine)
+            effect()
+            world.redis_changes += 1
+
+        name = f"late {label} of {process.name}"
+        world.threads.add(name, arrive(), "redis", is_daemon=world.has_breaker)
 
     async def read(self, names: Sequence[str], tags: Sequence[str]) -> list[bytes | None]:
         server = self._process.world.server
@@ -141,8 +201,15 @@ class ScriptedStore:
         server = self._process.world.server
         writes = ["e", *("g:" + tag for wish in wishes for tag in wish.tags)]
         leases: list[Lease | None] = await self._do(
-            "lease", lambda: [server.lease(wish) for wish in wishes], (), writes, lambda _: False
+            "lease",
+            lambda: [server.lease(wish) for wish in wishes],
+            (),
+            writes,
+            lambda leases: any(lease and lease.epoch != self.epoch for lease in leases),
         )
+        for lease in leases:
+            if lease is not None and lease.epoch != self.epoch:
+                self._learn(lease.epoch)
         return leases
 
     async def fill(self, fills: Sequence[Fill]) -> list[bool]:

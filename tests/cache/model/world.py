@@ -93,14 +93,16 @@ class Process:
         self.name = name
         self.is_cut = False
         self.known_epoch: bytes | None = world.server.epoch
+        self.store: Any = None
         self.queue: list[bytes] = []
         self.is_subscribed = True
         self.direct = 0
         self.restart()
 
     def restart(self) -> None:
-        store: Any = ScriptedStore(self)
-        clock = ScriptedClock(self)
+        self.known_epoch = self.world.server.epoch
+        self.store = store = ScriptedStore(self)
+        self.clock = clock = ScriptedClock(self)
         self.cache = CoherentCache(
             memory=MemoryCache(clock=clock.now, jitter=0),
             store=store,
@@ -141,6 +143,7 @@ class World(Run):
         is_list: what is cached is a list under a tag, so that writers overlap freely; else one row, whose lock orders them.
         operation_faults: how an operation of Redis may go wrong.
         budget: how many faults a run may have.
+        has_breaker: whether an operation that fails opens the breaker, so that nothing is asked until a probe is answered.
     """
 
     def __init__(
@@ -150,6 +153,7 @@ class World(Run):
         is_list: bool = False,
         operation_faults: tuple[str, ...] = (),
         budget: int = 0,
+        has_breaker: bool = False,
         warm: Sequence[str] = ("l1", "l2"),
         prepare: Callable[[World], None] | None = None,
     ) -> None:
@@ -160,6 +164,8 @@ class World(Run):
         self.redis_changes = 0
         self.operation_faults = operation_faults
         self.budget = budget
+        self.has_breaker = has_breaker
+        self.unread: dict[tuple[str, int], list[object]] = {}
         self.is_list = is_list
         self.name = f"{MODEL}?list" if is_list else f"{MODEL}:1"
         self.tags = (TAG,) if is_list else ()
@@ -237,10 +243,15 @@ class World(Run):
     def finish(self) -> None:
         """Let everything settle, then read everywhere: nothing may be stale for good."""
         self.operation_faults = ()
+        self.server.is_frozen = False
         for thread in list(self.threads.all.values()):
             if thread.name.startswith("late") and thread.next is not None:
+                assert thread.next.is_enabled()  # they were added in their order
                 self.threads.resume(thread, OK)
         for process in self.processes.values():
+            if process.store.breaker.is_open:
+                process.is_cut = False
+                assert drive(self, process.store.probe())
             if not process.is_subscribed:
                 process.cache.listening.lost()
                 process.subscribe()
