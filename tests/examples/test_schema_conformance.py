@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,18 +25,23 @@ CHECKS = (
 """All but those that know no rules beyond a schema: an analysis that is concluded already may be refused."""
 
 
-def test_no_generated_request_finds_an_undocumented_answer(servers: dict[str, str], tmp_path: Path):
-    assert generate(servers["fastapi"], tmp_path, "--phases=fuzzing", "--max-examples=3") >= 40
+def test_no_generated_request_finds_an_undocumented_answer(
+    servers: dict[str, str], tmp_path: Path, record_property: Callable[[str, object], None]
+):
+    count = generate(servers["fastapi"], tmp_path, "--phases=fuzzing", "--max-examples=3")
+    record_property("counts", f"{count} requests")
+    assert count >= 40
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_no_generated_request_of_thousands_finds_an_undocumented_answer(
-    servers: dict[str, str], tmp_path: Path
+    servers: dict[str, str], tmp_path: Path, record_property: Callable[[str, object], None]
 ):
     count = generate(
         servers["fastapi"], tmp_path, "--phases=coverage,fuzzing,stateful", "--max-examples=250"
     )
+    record_property("counts", f"{count} requests")
     assert count >= 5_000
 
 

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -112,7 +112,7 @@ async def load(client: Client, server: OwnServer) -> list[Reply]:
 
 @pytest.mark.parametrize("framework", ["fastapi", "aiohttp"])
 async def test_an_outage_is_answered_with_503_and_over_when_it_is_over(
-    own_server: OwnServer, framework: str
+    own_server: OwnServer, framework: str, record_property: Callable[[str, object], None]
 ):
     await make_tables(own_server.url)
     connector = aiohttp.TCPConnector(limit=0)
@@ -125,6 +125,9 @@ async def test_an_outage_is_answered_with_503_and_over_when_it_is_over(
             after = [await one_request(client, number) for number in range(30)]
     wrong = [reply for reply in replies if reply.status not in (200, 201)]
     kinds = Counter((reply.status, reply.headers["content-type"]) for reply in wrong)
+    record_property(
+        "counts", f"{len(replies)} requests, {len(wrong)} of them refused: {dict(kinds)}"
+    )
     assert set(kinds) == {(503, "application/problem+json")}, (
         kinds,
         [r.body for r in wrong if r.status != 503][:3],
