@@ -23,7 +23,7 @@ async def test_a_short_run_finds_that_all_contenders_agree(
     test_databases: Databases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TIMBER_BENCH_DATABASE_URL", test_databases.server_url)
-    chosen = [op for op in OPERATIONS if op.name in ("get", "join", "rows_100", "three_writes")]
+    chosen = [op for op in OPERATIONS if op.name in ("get", "three_writes")]
 
     results = await run(chosen, rounds=30, short=True)
 

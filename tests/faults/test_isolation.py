@@ -67,7 +67,9 @@ async def anomalies(bank: Bank, report: Report, cache_url: str | None, rounds: i
         assert not wrong, f"not what PostgreSQL promises: {wrong}"
 
 
-@pytest.fixture(params=[None, "memory", pytest.param("redis", marks=pytest.mark.slow)])
+@pytest.fixture(
+    params=[None, *(pytest.param(url, marks=pytest.mark.slow) for url in ("memory", "redis"))]
+)
 def cache_url(request: pytest.FixtureRequest) -> Generator[str | None]:
     if request.param != "redis":
         yield request.param

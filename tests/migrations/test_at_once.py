@@ -53,8 +53,9 @@ async def _replica(project: Project, name: str) -> str:
 
 
 @pytest.mark.timeout(120)
-async def test_of_ten_processes_that_start_at_once_one_migrates_and_all_run(
-    tmp_path: Path, bare_database_url: str
+@pytest.mark.parametrize("processes", [4, pytest.param(10, marks=pytest.mark.slow)])
+async def test_of_processes_that_start_at_once_one_migrates_and_all_run(
+    tmp_path: Path, bare_database_url: str, processes: int
 ) -> None:
     (tmp_path / "models").mkdir()
     project = Project(tmp_path, bare_database_url, tmp_path / "models")
@@ -68,12 +69,12 @@ async def test_of_ten_processes_that_start_at_once_one_migrates_and_all_run(
         await project.down("base")
         await connection.execute("DROP TABLE alembic_version")
 
-    said = await asyncio.gather(*(_replica(project, f"replica {n}") for n in range(10)))
+    said = await asyncio.gather(*(_replica(project, f"replica {n}") for n in range(processes)))
 
     assert said.count("migrated") == 1, said
     assert await project.check() == []
     async with connected(project.url) as connection:
-        assert await connection.fetchval("SELECT count(*) FROM publishers") == 10
+        assert await connection.fetchval("SELECT count(*) FROM publishers") == processes
 
 
 async def test_who_comes_second_waits_and_finds_nothing_to_do(small: Project) -> None:

@@ -154,7 +154,15 @@ def words(random_: random.Random, count: int) -> str:
 
 
 @pytest.mark.parametrize(
-    "shape", ["one long text", "many texts", "one long word", "deep", "symbols", "nothing"]
+    "shape",
+    [
+        "one long text",
+        pytest.param("many texts", marks=pytest.mark.slow),
+        "one long word",
+        "deep",
+        pytest.param("symbols", marks=pytest.mark.slow),
+        "nothing",
+    ],
 )
 async def test_search_text_of_any_size_never_fails_the_write(
     database_url: str, clean_tables: None, shape: str

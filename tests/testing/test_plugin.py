@@ -43,6 +43,7 @@ def run(url: str | None, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.timeout(180)  # a run of its own
 def test_every_test_of_the_project_passes(test_databases: Databases, tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     said = run(test_databases.server_url, "-p", "no:cacheprovider", f"--junitxml={report}")
