@@ -227,7 +227,7 @@ def _leave_out_fields(
 
 
 def _read_docstrings(app: Sphinx) -> None:
-    """Have Google's style be read where there are sections: a sentence with a colon about an attribute has none."""
+    """Have what is said of an attribute read like the rest: what stands before a colon is no type."""
     event = "autodoc-process-docstring"
     [listener] = [
         listener
@@ -238,9 +238,9 @@ def _read_docstrings(app: Sphinx) -> None:
 
     def read(app: Sphinx, what: str, name: str, *about: Any) -> None:
         lines: list[str] = about[-1]
-        if what not in {"attribute", "data", "property"}:
-            listener.handler(app, what, name, *about)
-        elif name.startswith(SETTINGS):
+        is_value = what in {"attribute", "data", "property"}
+        listener.handler(app, "method" if is_value else what, name, *about)
+        if is_value and name.startswith(SETTINGS):
             fields = import_module("timber").TimberSettings.model_fields
             field = fields.get(name.removeprefix(SETTINGS))
             if field is not None:

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from timber.settings import TimberSettings
+
 MODULES = [
     "timber",
     "timber.testing",
     "timber.cache",
+    "timber.cache.coherence.cache",
+    "timber.cache.memory",
+    "timber.cache.redis",
+    "timber.database.migrations.commands",
+    "timber.features.audit",
+    "timber.features.encryption",
+    "timber.privacy.privacy",
     "timber.integrations.aiohttp",
     "timber.integrations.fastapi",
     "timber.integrations.opentelemetry",
@@ -62,6 +73,19 @@ def test_all_of_the_public_api_is_documented(module: str) -> None:
         for which in undocumented(name, value)
     ]
     assert not missing
+
+
+def test_every_setting_says_what_it_is() -> None:
+    [kind] = ast.parse(inspect.getsource(TimberSettings)).body
+    assert isinstance(kind, ast.ClassDef)
+    silent = {
+        line.target.id
+        for line, following in pairwise(kind.body)
+        if isinstance(line, ast.AnnAssign)
+        and isinstance(line.target, ast.Name)
+        and not isinstance(following, ast.Expr)
+    }
+    assert silent == {"model_config"}
 
 
 def test_a_thing_without_a_docstring_is_found() -> None:
