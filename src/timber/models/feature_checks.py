@@ -107,6 +107,14 @@ class _FeatureChecks:
         cache = self._config.features.cache
         if cache is None:
             return
+        key = self._config.column(self._config.primary_key)
+        if cache.rows and key.type.kind not in FEED_KINDS:
+            # PostgreSQL and Python would write it differently, and a write would clear another name than the one that is read.
+            message = (
+                f"{key.name} is {key.type}: rows are cached by a key that is text, an integer or a UUID; "
+                "with `rows: false` only lists are"
+            )
+            self._wrong("cache", message, "rows")
         for position, name in enumerate(cache.lists):
             self._can_be_in_a_tag(name, "lists", position)
         for position, tag in enumerate(cache.tags):
