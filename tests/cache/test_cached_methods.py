@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from timber.cache.cached import cached
+from timber.cache.codec import JsonCodec
 from timber.cache.coherence.cache import CoherentCache
 from timber.cache.coherence.connecting import coherent_cache
 from timber.dto import DTO
@@ -121,13 +122,19 @@ async def test_a_version_in_a_name_needs_no_invalidation(cache: CoherentCache) -
     assert cache.versioned("Row:1", 2) != cache.versioned("Row:1", 3)
 
 
-def test_a_savepoint_merges_its_changes_or_drops_them(cache: CoherentCache) -> None:
-    outer, released, undone = cache.changes(), cache.changes(), cache.changes()
-    outer.add("Row", [1], ["tag"])
-    released.add("Row", [2])
-    undone.add("Row", [3])
-    outer.merge(released)
-    assert outer.names == ("Row:1", "tag", "Row:2")
+async def test_very_many_tags_that_a_user_names_are_cleared_one_by_one(
+    cache: CoherentCache,
+) -> None:
+    """All of a model does not stand for them: an answer of one's own may hang on one, and on no model."""
+    values = iter(range(9))
+
+    async def load() -> int:
+        return next(values)
+
+    kind = cache.kind("reports.summary", JsonCodec("00"))
+    assert await cache.read(kind, "reports.summary?1", load, tags=["desk:5"]) == b"0"
+    await cache.invalidate("Row", tags=[f"desk:{n}" for n in range(2000)])
+    assert await cache.read(kind, "reports.summary?1", load, tags=["desk:5"]) == b"1"
 
 
 def test_a_change_without_ids_and_tags_is_all_of_the_model(cache: CoherentCache) -> None:

@@ -17,7 +17,7 @@ from tests.database.ledger import (
     assert_nothing_is_held,
     insert,
 )
-from timber.database.levels import Change
+from timber.database.levels import MOST_NOTED, Change
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
 from timber.database.unit_of_work import UnitOfWork
@@ -188,15 +188,19 @@ async def test_callbacks_that_never_end_do_not_hold_a_cancelled_task_for_ever(
     make_db: MakeDb, caplog: pytest.LogCaptureFixture
 ):
     db = make_db(commit_timeout=0.05)
-    release = asyncio.Event()
+    begun, release = asyncio.Event(), asyncio.Event()
+
+    async def never_ends() -> None:
+        begun.set()
+        await release.wait()
 
     async def work() -> None:
         async with db.unit_of_work() as uow:
             await insert(db)
-            uow.on_commit(release.wait)
+            uow.on_commit(never_ends)
 
     task = asyncio.create_task(work())
-    await asyncio.sleep(0.05)
+    await begun.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:
         async with asyncio.timeout(1):
@@ -271,4 +275,23 @@ async def test_what_was_invalidated_is_known_at_the_moments_without_what_was_und
             async with uow.savepoint():
                 uow.invalidate("Entry", tags=["undone"])
                 raise CallerError
-    assert seen == [(Change("Entry", ids=(1,)), Change("Entry", tags=("kept",)))]
+    said = Change("Entry", ids=(1,), is_said=True), Change("Entry", tags=("kept",), is_said=True)
+    assert seen == [said]
+
+
+async def test_very_many_changes_of_a_model_are_noted_as_all_of_it(
+    db: AsyncDatabaseManager,
+) -> None:
+    seen: list[tuple[Change, ...]] = []
+    db.moments.after_commit.append(lambda unit: seen.append(unit.changes))
+    async with db.unit_of_work() as uow:
+        uow.invalidate("Entry", tags=["said"])
+        async with uow.savepoint():
+            for key in range(MOST_NOTED // 2):
+                uow.note_change(Change("Entry", (key,)))
+        for key in range(MOST_NOTED):
+            uow.note_change(Change("Entry", (key,), ("tag",)))
+        uow.note_change(Change("Other", (1,)))
+        uow.note_change(Change("Third", tuple(range(MOST_NOTED + 1))))
+    said = Change("Entry", tags=("said",), is_said=True)
+    assert seen == [(said, Change("Entry"), Change("Other", (1,)), Change("Third"))]

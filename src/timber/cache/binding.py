@@ -68,7 +68,8 @@ class Binding:
             return
         changes = self._cache.changes()
         for change in unit.changes:
-            changes.add(change.model, change.ids, change.tags)
+            add = changes.add_said if change.is_said else changes.add
+            add(change.model, change.ids, change.tags)
         self._owing[unit] = changes
         text = self._cache.owed_text(changes)
         if text is None or unit.say_last(text):

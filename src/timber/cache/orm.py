@@ -150,11 +150,10 @@ class OrmChanges:
             self._changes_of(session).add(model, ids, tags)
             return
         made = self._made.get(session) if session is not None else None
-        if made is not None:
-            # Not the unit of work of the moment: an independent one may be open inside that of the session.
-            made.note_change(Change(model, tuple(ids), tuple(tags)))
-        elif (unit := self._db.current()) is not None:
-            unit.invalidate(model, ids=ids, tags=tags)
+        # Not the unit of work of the moment: an independent one may be open inside that of the session.
+        noting = made if made is not None else self._db.current()
+        if noting is not None:
+            noting.note_change(Change(model, tuple(ids), tuple(tags)))
 
     # Sessions that commit by themselves
 

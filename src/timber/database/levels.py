@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from timber.context import remaining
 
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import SessionTransaction
 
     from timber.settings import TimberSettings
+
+MOST_NOTED: Final = 10_000
+"""Above so many keys and tags of one model a transaction has changed all of the model: their number is no user's to bound."""
 
 Isolation = Literal["read committed", "repeatable read", "serializable"]
 
@@ -68,11 +71,17 @@ def local_settings(settings: TimberSettings) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What raw SQL changed, as its author says."""
+    """What was changed.
+
+    Attributes:
+        is_said: a user says so, and the tags may be anybody's. What a repository or the ORM has written is the model's own,
+            so that all of the model may stand for it.
+    """
 
     model: str
     ids: tuple[object, ...] = ()
     tags: tuple[str, ...] = ()
+    is_said: bool = False
 
 
 @dataclass(slots=True)
@@ -87,3 +96,25 @@ class Level:
     on_commit: list[Any] = field(default_factory=list)
     on_rollback: list[Any] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
+    _noted: dict[str, int] = field(default_factory=dict)
+
+    def note(self, change: Change) -> None:
+        """Take note of a change; of very many in one model only that it has changed."""
+        size = len(change.ids) + len(change.tags)
+        noted = self._noted.get(change.model, 0)
+        if change.is_said:
+            self.changes.append(change)
+        elif noted <= MOST_NOTED:
+            self._noted[change.model] = noted + size
+            if noted + size > MOST_NOTED:
+                model = change.model
+                self.changes = [c for c in self.changes if c.is_said or c.model != model]
+                change = Change(model)
+            self.changes.append(change)
+
+    def take(self, inner: Level) -> None:
+        """What a savepoint in it has left, at its release."""
+        self.on_commit += inner.on_commit
+        self.on_rollback += inner.on_rollback
+        for change in inner.changes:
+            self.note(change)

@@ -59,7 +59,7 @@ class UnitOfWorkSession(AsyncSession):
 
     def note_change(self, change: Change) -> None:
         """Take note of what was changed through it, with the transaction that it is in."""
-        self._timber.levels[-1].changes.append(change)
+        self._timber.levels[-1].note(change)
 
     async def push_savepoint(self) -> SessionTransaction:
         def push() -> SessionTransaction:

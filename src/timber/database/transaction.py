@@ -61,11 +61,8 @@ class Transaction(Conversation):
                 self.doom(error)  # whether it was released is not known
             self.fail(error)
         self.levels.pop()
-        parent = self.levels[-1]
-        parent.on_commit += level.on_commit
-        parent.on_rollback += level.on_rollback
-        parent.changes += level.changes
-        self._pending = not parent.sent
+        self.levels[-1].take(level)
+        self._pending = not self.levels[-1].sent
 
     async def undo(self, level: Level) -> None:
         """Roll back to the savepoint, also out of a failed or cancelled statement."""

@@ -114,7 +114,7 @@ class UnitOfWork:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """What :meth:`invalidate` was told and no savepoint has undone."""
+        """What was changed, and no savepoint has undone."""
         levels = self._transaction.levels if self._transaction is not None else []
         return tuple(change for level in levels for change in level.changes)
 
@@ -169,7 +169,11 @@ class UnitOfWork:
         self, model: str, *, ids: Iterable[object] = (), tags: Iterable[str] = ()
     ) -> None:
         """Say what raw SQL of one's own has changed."""
-        self.transaction.levels[-1].changes.append(Change(model, tuple(ids), tuple(tags)))
+        self.note_change(Change(model, tuple(ids), tuple(tags), is_said=True))
+
+    def note_change(self, change: Change) -> None:
+        """Take note of what was written in it."""
+        self.transaction.levels[-1].note(change)
 
     def say_last(self, sql: str) -> bool:
         """Have SQL without parameters sent in one message with COMMIT; False where there will be none of its own."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
+from timber.database.levels import Change
 from timber.database.outcome import note_outcome, outcome_of
 from timber.features.feature import Companion
 from timber.repository.querying import Querying
@@ -77,4 +78,4 @@ class Telling(Querying[D]):
     def _tell(self, unit: UnitOfWork, told: Iterable[Told]) -> None:
         """Say what a part of a unit of work has changed."""
         for model, ids, tags in told:
-            unit.invalidate(model, ids=ids, tags=tags)
+            unit.note_change(Change(model, tuple(ids), tuple(tags)))

@@ -207,7 +207,7 @@ class CoherentCache:
     ) -> None:
         """Say what somebody else has committed; with neither ids nor tags everything of the model."""
         changes = self.changes()
-        changes.add(model, ids, tags)
+        changes.add_said(model, ids, tags)
         if self.owing is not None:
             changes.owed = new_owed_id()
             await self.owing.rows.add(changes.owed, changes.names)

@@ -34,26 +34,24 @@ class Changes:
         return tuple(dict.fromkeys(name for names in self._names.values() for name in names))
 
     def add(self, model: str, ids: Iterable[object] = (), tags: Iterable[str] = ()) -> None:
-        """Rows of a model by their keys, and tags. Neither of them means all of the model: a write that has touched no row
+        """Rows of a model by their keys, and tags of the model's own. Neither of them means all of the model: a write that has touched no row
         adds nothing by not being told here.
         """
         names = [row_name(model, key) for key in ids]
         names += tags
         self._add(model, names or (model,))
 
-    def add_names(self, names: Iterable[str]) -> None:
-        """Names as the database gave them."""
-        self._names.setdefault(None, {}).update(dict.fromkeys(names))
+    def add_said(self, model: str, ids: Iterable[object] = (), tags: Iterable[str] = ()) -> None:
+        """The same as a user says it: all of the model does not stand for the tags, which may be anybody's."""
+        ids, tags = tuple(ids), tuple(tags)
+        if ids or not tags:
+            self.add(model, ids)
+        self._names.setdefault(None, {}).update(dict.fromkeys(tags))
 
-    def merge(self, inner: Changes) -> None:
-        """What a savepoint has changed, at its release; one that is rolled back is simply dropped."""
-        for model, names in inner._names.items():
-            self._add(model, names)
-
-    def _add(self, model: str | None, names: Iterable[str]) -> None:
+    def _add(self, model: str, names: Iterable[str]) -> None:
         known = self._names.setdefault(model, {})
         known.update(dict.fromkeys(names))
-        if model is not None and len(known) > MOST:
+        if len(known) > MOST:
             self._names[model] = {model: None}
 
     def __bool__(self) -> bool:
