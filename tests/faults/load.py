@@ -7,7 +7,6 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -33,20 +32,6 @@ TRUNCATE entry
 _TICK = 0.01
 _PAUSE = 0.004
 """Seconds between two pieces of work of a client, on average."""
-
-
-@dataclass
-class Overrun:
-    """By how many seconds the latest piece of work ended after its deadline."""
-
-    seconds: float = 0.0
-    without_stalls: float = 0.0
-    """Less what the whole process stood still between the deadline and that end."""
-
-    def note(self, due: float, ended: float, stalls: list[tuple[float, float]]) -> None:
-        stalled = sum(max(0.0, min(to, ended) - max(since, due)) for since, to in stalls)
-        self.seconds = max(self.seconds, ended - due)
-        self.without_stalls = max(self.without_stalls, ended - due - stalled)
 
 
 class Load:
@@ -81,7 +66,7 @@ class Load:
             "read": (0, self._read),
         }
         self._within = within
-        self.overrun = Overrun()
+        self._late: list[tuple[float, float]] = []
         self._clients = clients
         self._tasks: list[asyncio.Task[None]] = []
         self._done: Counter[str] = Counter()
@@ -126,12 +111,26 @@ class Load:
             assert monotonic() < until, f"somebody does not get on any more: {self.seen}"
             await asyncio.sleep(0.01)
 
+    def overrun(self, *, without_stalls: bool) -> float:
+        """By how many seconds the latest piece of work ended after its deadline.
+
+        Args:
+            without_stalls: less what the whole process stood still between that deadline and that end.
+        """
+        late = [(due, ended) for due, ended in self._late if ended > due]
+        if not without_stalls:
+            return max((ended - due for due, ended in late), default=0.0)
+        return max((ended - due - self._stalled(due, ended) for due, ended in late), default=0.0)
+
+    def _stalled(self, due: float, ended: float) -> float:
+        return sum(max(0.0, min(to, ended) - max(since, due)) for since, to in self._stalls)
+
     async def _watch(self) -> None:
         """Note when this whole process stood still: the machine had other things to do."""
-        while not self._over:
+        while not self._over or any(not task.done() for task in self._tasks[:-1]):
             began = monotonic()
             await asyncio.sleep(_TICK)
-            if (ended := monotonic()) > began + 2 * _TICK:
+            if (ended := monotonic()) > began + 1.5 * _TICK:
                 self._stalls.append((began + _TICK, ended))
 
     async def _client(self, kind: str, client: str) -> None:
@@ -155,7 +154,7 @@ class Load:
                 self._done[client] += 1
             finally:
                 if self._within is not None:
-                    self.overrun.note(began + self._within, monotonic(), self._stalls)
+                    self._late.append((began + self._within, monotonic()))
 
     @staticmethod
     def _nothing(kind: str) -> Said:

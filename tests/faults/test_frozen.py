@@ -62,7 +62,7 @@ async def freeze_and_thaw(
         await db.dispose()
         journal.close()
     account = await account_of(server, journal.path)
-    overrun, raw = load.overrun.without_stalls, load.overrun.seconds
+    overrun, raw = load.overrun(without_stalls=True), load.overrun(without_stalls=False)
     report.count("freezes", size)
     report.count("pieces of work cut off", sum(load.errors.values()))
     report.count("slots lost", lost)
