@@ -117,8 +117,8 @@ class Collector:
 def write(new: dict[str, Shown]) -> None:
     """Put what is new beside what is kept, and both on the page."""
     kept: dict[str, Shown] = json.loads(KEPT.read_text()) if KEPT.exists() else {}
-    merged = merge(kept, new)
-    KEPT.write_text(json.dumps(merged, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    merged = dict(sorted(merge(kept, new).items()))
+    KEPT.write_text(json.dumps(merged, indent=1) + "\n", encoding="utf-8")
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     PAGE.write_text(before + BEGIN + table(merged) + END + rest.partition(END)[2], "utf-8")
 
@@ -171,8 +171,11 @@ def _shown(of_row: dict[str, Shown]) -> str:
     for shown in tests.values():
         counts.update(shown.get("counts", {}))
     held = [f"{name} {number:,}" for name, number in counts.items()]
+    figures: dict[str, list[str]] = {}
     for shown in tests.values():
-        held += [f"{name} {value}" for name, value in shown.get("figures", {}).items()]
+        for name, value in shown.get("figures", {}).items():
+            figures.setdefault(name, []).append(value)
+    held += [f"{name} {' / '.join(values)}" for name, values in figures.items()]
     if not failed:
         parts.append("**held**")
     parts += [", ".join(held)] if held else []

@@ -18,6 +18,7 @@ from tests.faults.report import Report, forms, seeded_bug
 from timber import AsyncDatabaseManager, Repository, Timber
 from timber.cache.coherence.cache import CoherentCache
 from timber.cache.coherence.store import UnreachableError
+from timber.database.statements import Statement
 from timber.errors import ServiceError
 
 ROW = rows.CACHE
@@ -127,6 +128,8 @@ async def torment(size: int, url: str, report: Report) -> None:
         report.version("Valkey", await _version(server))
         settings: Any = {"registry": REGISTRY, "cache_url": server.url, "cache_prefix": "faults"}
         async with Timber(url, pool_size=10, max_overflow=0, **settings) as timber:
+            version = await timber.db.fetch(Statement("SHOW server_version", label="version"))
+            report.version("PostgreSQL", version[0][0])
             crowd = Crowd(timber, report)
             await crowd.work(lambda: _torment(crowd, server, size, report))
             stored = await crowd.counters.rows.find(shelf=SHELF, fresh=True)

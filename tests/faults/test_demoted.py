@@ -48,6 +48,7 @@ def pair(_pair: list[Postgres]) -> list[Postgres]:
 async def change_places(
     size: int, pair: list[Postgres], report: Report, folder: Path, *, patience: float = 30.0
 ) -> None:
+    report.count("switchovers", size)
     report.version("PostgreSQL", await prepare(pair[0]))
     journal = Journal(folder / "journal")
     db = AsyncDatabaseManager(replicated(*pair), settings=TimberSettings(outage_attempts=5))
@@ -69,7 +70,6 @@ async def change_places(
         await db.dispose()
         journal.close()
     account = await account_of(pair[0], journal.path)
-    report.count("switchovers", size)
     report.count("errors out of run()", load.errors["run"])
     tell(report, account)
     report.figure("no success for", spread(away))
@@ -78,6 +78,7 @@ async def change_places(
 
 
 async def turn_read_only(size: int, server: Postgres, report: Report, folder: Path) -> None:
+    report.count("times read-only", size)
     report.version("PostgreSQL", await prepare(server))
     journal = Journal(folder / "journal")
     db = AsyncDatabaseManager(server.url, settings=TimberSettings(outage_attempts=5))
@@ -95,7 +96,6 @@ async def turn_read_only(size: int, server: Postgres, report: Report, folder: Pa
         await db.dispose()
         journal.close()
     account = await account_of(server, journal.path)
-    report.count("times read-only", size)
     report.count("errors out of run()", load.errors["run"])
     tell(report, account)
     account.check()

@@ -41,6 +41,7 @@ async def freeze_and_thaw(
     proxy: Proxy | None = None,
     patience: float = 30.0,
 ) -> None:
+    report.count("freezes", size)
     report.version("PostgreSQL", await prepare(server))
     url = proxy.url if proxy else server.url
     freeze, thaw = (proxy.freeze, proxy.heal) if proxy else (server.freeze, server.thaw)
@@ -63,7 +64,6 @@ async def freeze_and_thaw(
         journal.close()
     account = await account_of(server, journal.path)
     overrun, raw = load.overrun(without_stalls=True), load.overrun(without_stalls=False)
-    report.count("freezes", size)
     report.count("pieces of work cut off", sum(load.errors.values()))
     report.count("slots lost", lost)
     report.count("lost or doubled", len(account.lost + account.doubled + account.halved))

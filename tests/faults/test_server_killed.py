@@ -41,6 +41,7 @@ def resolved(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def kill(size: int, server: Postgres, report: Report, folder: Path) -> None:
+    report.count("kills", size)
     report.version("PostgreSQL", await prepare(server))
     journal = Journal(folder / "journal")
     db = AsyncDatabaseManager(server.url, settings=TimberSettings())
@@ -56,7 +57,6 @@ async def kill(size: int, server: Postgres, report: Report, folder: Path) -> Non
         await db.dispose()
         journal.close()
     account = await account_of(server, journal.path)
-    report.count("kills", size)
     tell(report, account)
     report.figure("first success after recovery", spread(waits))
     account.check()

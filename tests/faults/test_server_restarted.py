@@ -24,6 +24,7 @@ SETTINGS = TimberSettings(outage_attempts=5)
 
 
 async def restart(size: int, server: Postgres, report: Report, folder: Path) -> None:
+    report.count("restarts", size)
     report.version("PostgreSQL", await prepare(server))
     journal = Journal(folder / "journal")
     db = AsyncDatabaseManager(server.url, settings=SETTINGS)
@@ -43,7 +44,6 @@ async def restart(size: int, server: Postgres, report: Report, folder: Path) -> 
         await db.dispose()
         journal.close()
     account = await account_of(server, journal.path)
-    report.count("restarts", size)
     report.count("errors out of run()", load.errors["run"])
     tell(report, account)
     report.figure("away", spread(away))
