@@ -100,6 +100,11 @@ def test_every_float_comes_back(codec: RowCodec, value: float) -> None:
     assert repr(back) == repr(value)
 
 
+@pytest.mark.parametrize("value", [timedelta.max, timedelta.min, timedelta(microseconds=-1)])
+def test_every_interval_comes_back(codec: RowCodec, value: timedelta) -> None:
+    assert there_and_back(codec, {**ROW, "lasts": value})["lasts"] == value
+
+
 def test_times_keep_their_moment(codec: RowCodec) -> None:
     for moment in (
         datetime.max.replace(tzinfo=UTC),

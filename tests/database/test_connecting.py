@@ -228,3 +228,11 @@ async def test_health_check_answers_within_the_connect_timeout(make_db: MakeDb, 
     assert time.monotonic() - started < 0.9, "not the time of a rollback on top"
     proxy.heal()
     assert await db.health_check()
+
+
+@pytest.mark.parametrize("parameter", ["command_timeout=-1", "statement_cache_size=-1"])
+async def test_a_parameter_of_the_url_that_the_driver_does_not_take(parameter: str):
+    url = f"postgresql://user:{PASSWORD}@127.0.0.1:9/db?{parameter}"
+    error, _ = await error_of(url, _read)
+    assert isinstance(error, ConfigurationError)
+    assert "asyncpg" in str(error)

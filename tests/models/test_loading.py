@@ -179,6 +179,13 @@ def test_files_that_depend_on_one_another_in_a_circle_are_refused(tmp_path: Path
     )
 
 
+@pytest.mark.parametrize("name", ["x" * 10_000, '"\\0"'])
+def test_a_file_that_cannot_be_is_not_there(tmp_path: Path, name: str) -> None:
+    write_models(tmp_path, a=f"depends_on: [{name}]\n")
+    with pytest.raises(ConfigurationError, match="there is no model file"):
+        ModelRegistry(dirs=[tmp_path])
+
+
 def test_a_diamond_of_files_is_no_circle(tmp_path: Path) -> None:
     write_models(
         tmp_path,

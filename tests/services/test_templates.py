@@ -14,6 +14,15 @@ def fields(error: pytest.ExceptionInfo[ValidationError]) -> set[str]:
     return {problem.field for problem in error.value.errors}
 
 
+@pytest.mark.parametrize("name", ["own", 7, ["own"]])
+async def test_what_is_no_template_is_refused(notifications, name):
+    for template in ("text", None) if name == "own" else (Template("own", "x", "y"),):
+        with pytest.raises(ValidationError):
+            notifications.register_template(name, template)
+    with pytest.raises(ValidationError, match="is not one of"):
+        await notifications.notify("user-1", "own", {})
+
+
 @pytest.mark.parametrize(
     ("template", "context", "title", "priority"),
     [

@@ -287,14 +287,17 @@ def _pack_float(value: float) -> float | str:
     return value if math.isfinite(value) else str(value)
 
 
-def _pack_interval(value: timedelta) -> int:
-    return (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
+def _pack_interval(value: timedelta) -> int | str:
+    microseconds = (value.days * 86_400 + value.seconds) * 1_000_000 + value.microseconds
+    # The longest intervals of Python have more of them than an integer of JSON holds.
+    return microseconds if -_INTEGER_END <= microseconds < _INTEGER_END else str(microseconds)
 
 
-def _unpack_interval(microseconds: int) -> timedelta:
-    return timedelta(microseconds=microseconds)
+def _unpack_interval(microseconds: int | str) -> timedelta:
+    return timedelta(microseconds=int(microseconds))
 
 
+_INTEGER_END: Final = 2**63
 _PLAIN = _Value()
 _JSON = _Value(orjson.dumps, bytes.decode, str.encode, orjson.loads)
 _VALUES: Final[dict[str, _Value]] = {

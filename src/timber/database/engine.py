@@ -17,6 +17,7 @@ from timber.database.holding import BUSY
 from timber.database.sessions import TRANSACTION
 from timber.database.urls import connect_arguments
 from timber.dto import encode_json
+from timber.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Engine
@@ -67,6 +68,11 @@ def listen(  # noqa: C901  # one small function for each event
             return dialect.connect(*arguments, **options)
         except FOREIGN as error:
             raise translate(error, target) from error
+        except ValueError:
+            # Its message shows the value.
+            raise ConfigurationError(
+                "The driver (asyncpg) does not take a parameter of database_url: compare it with those of asyncpg.connect()."
+            ) from None
 
     def translate_error(context: Any) -> BaseException | None:
         if context.engine is engine and context.execution_context is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -22,12 +23,14 @@ if TYPE_CHECKING:
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 _STATEMENT_CACHE = 1024
 _OF_SEVERAL_HOSTS = ("host", "port", "target_session_attrs")
-_NOT_IN_A_URL = ("dsn", "connection_class", "record_class", "loop")
+_NOT_IN_A_URL = ("dsn", "connection_class", "record_class", "loop", "server_settings")
 _WHOLE_NUMBERS = (
     "statement_cache_size",
     "max_cached_statement_lifetime",
+    "max_cacheable_statement_size",
     "prepared_statement_cache_size",
 )
+_SECONDS = ("timeout", "command_timeout")
 
 
 def parse_url(url: str | URL | None) -> URL:
@@ -112,6 +115,8 @@ def _argument(name: str, value: str | tuple[str, ...]) -> dict[str, Any]:
         return {"ssl": value}
     if name == "connect_timeout":
         return {"timeout": _number(name, value)}
+    if name in _SECONDS:
+        return {name: _number(name, value)}
     if name in _WHOLE_NUMBERS:
         return {name: int(_number(name, value))}
     if name in inspect.signature(asyncpg.connect).parameters and name not in _NOT_IN_A_URL:
@@ -137,7 +142,7 @@ def _number(name: str, value: object) -> float:
     number: float | None = None
     with suppress(ValueError):  # the error would show the value
         number = float(str(value))
-    if number is None:
+    if number is None or not math.isfinite(number):
         raise ConfigurationError(f"The parameter {name!r} of database_url is to be a number.")
     return number
 

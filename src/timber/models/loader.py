@@ -129,12 +129,16 @@ class _Loading:
 
     def _depend(self, path: Path, name: str, source: Source, location: Location) -> None:
         other = path.parent / name
-        resolved = other.resolve()
+        try:
+            resolved = other.resolve()
+            is_there = resolved.is_file()
+        except (OSError, ValueError):  # no file can have such a name
+            resolved, is_there = other, False
         if resolved in self._chain:
             chain = [p.name for p in self._chain[self._chain.index(resolved) :]] + [other.name]
             message = f"the files depend on one another in a circle: {' -> '.join(chain)}"
             self._found.errors.append(source.error(location, message))
-        elif not resolved.is_file():
+        elif not is_there:
             message = f"there is no model file {name!r} beside this one"
             self._found.errors.append(source.error(location, message))
         else:

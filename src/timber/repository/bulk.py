@@ -74,7 +74,7 @@ class Bulk(Proving[D]):
         write = await self._prepared_inserts(rows)
         debt = self._debt(write, names_rows=not are_new)
         records = await self._insert_returning(rows, self._plan(self.dto).columns, write, debt)
-        return await self._load(self.dto, records)
+        return await self._load_written(records)
 
     async def _prepared_inserts(self, rows: list[Row]) -> Write:
         """New rows that features have let pass."""

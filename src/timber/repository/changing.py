@@ -12,6 +12,7 @@ from timber.errors import ValidationError
 from timber.features.feature import Write
 from timber.repository.each import ChangingEach
 from timber.repository.filters import Filters
+from timber.repository.source import check_flag
 from timber.repository.writing import soft_deletion
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Changing(ChangingEach[D]):
             ValidationError: no filter was given, or a name or value does not fit; nothing has been sent.
         """
         source = self.source
-        soft = source.config.soft_delete and not hard
+        soft = source.config.soft_delete and not check_flag("hard", hard)
         prepared = self._some(filters, equals, owner, include_deleted=not soft)
 
         def build(needs: tuple[str, ...]) -> Any:

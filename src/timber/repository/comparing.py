@@ -125,7 +125,7 @@ def _collect(source: Source, add: Callable[[object], None], what: Comparison) ->
     """
     field, operator, value = what.field, what.operator, what.value
     column = source.column(field)
-    if field in source.transformed and operator not in _NULLS:
+    if field in source.transformed and (what.path or operator not in _NULLS):
         return _collect_forms(source, add, what)
     kind = ""
     if what.path:

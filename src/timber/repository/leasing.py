@@ -90,7 +90,7 @@ class Leasing(Sending[D]):
             lambda statement: statement.bind(values),
             tail=f" ORDER BY {order.text(WRITTEN)}",
         )
-        return await self._load(self.dto, records)
+        return await self._load_written(records)
 
     async def release(
         self, id: object, *, owner: str | None = None, lease_column: str = LEASE_COLUMN
@@ -113,6 +113,8 @@ class Leasing(Sending[D]):
         return await self._send_counting(write, statement, lambda made: made.bind(values)) > 0
 
     def _check_lease_column(self, name: str) -> None:
+        if not isinstance(name, str):
+            raise ValidationError.of("lease_column", "is to be the name of a column")
         column = self.source.columns.get(name)
         if column is None or column.type.kind != "DateTime" or not column.nullable:
             raise UsageError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -15,6 +15,7 @@ from timber.errors import ConflictError, NotFoundError, UsageError, ValidationEr
 from timber.features.feature import Write
 from timber.models.values import column_adapter
 from timber.repository.sending import Sending
+from timber.repository.source import listed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -91,8 +92,8 @@ class Linking(Sending[D]):
         self, id: object, relationship: str, others: Iterable[object], *, owner: str | None = None
     ) -> None:
         """Link a row to exactly these others, in one transaction."""
-        chosen = list(_listed(others, relationship))
         table, near, far = self._link(relationship)
+        chosen = list(listed(others, relationship))
 
         def build() -> Statement:
             statement = table.delete().where(
@@ -134,7 +135,7 @@ class Linking(Sending[D]):
         self._link(relationship)
         check = self._far_check(relationship)
         keys = list(
-            dict.fromkeys(check(other, relationship) for other in _listed(others, relationship))
+            dict.fromkeys(check(other, relationship) for other in listed(others, relationship))
         )
         key = self.source.check_key(id)
         live = self.source.hides_deleted(include_deleted=False)
@@ -157,6 +158,8 @@ class Linking(Sending[D]):
 
     def _link(self, relationship: str) -> tuple[Any, sa.Column[Any], sa.Column[Any]]:
         """The association table and its columns for this row and the others."""
+        if not isinstance(relationship, str):
+            raise ValidationError.of("relationship", "is to be the name of one")
         found = sa.inspect(self.model).relationships.get(relationship)
         if found is None:
             raise ValidationError.of(relationship, f"is not a relationship of {self.source.name}")
@@ -167,9 +170,3 @@ class Linking(Sending[D]):
         _, near = found.synchronize_pairs[0]
         _, far = found.secondary_synchronize_pairs[0]
         return found.secondary, near, far
-
-
-def _listed(keys: Iterable[object], relationship: str) -> Iterable[object]:
-    if isinstance(keys, str | bytes | Mapping) or not isinstance(keys, Iterable):
-        raise ValidationError.of(relationship, "takes a list of keys")
-    return keys

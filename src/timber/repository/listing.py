@@ -74,7 +74,7 @@ class Listing(Reading[D], Counting[D]):
         checked = check_limit(limit, "limit", MAX_LIMIT)
         order = Order.of(self.source, order_by)
         prepared = self._filters(filters, equals, owner, include_deleted)
-        return await self._find("find", into or self.dto, prepared, order, checked, fresh=fresh)
+        return await self._find("find", self._dto_of(into), prepared, order, checked, fresh=fresh)
 
     @overload
     async def find_one(
@@ -111,7 +111,7 @@ class Listing(Reading[D], Counting[D]):
         """The first row that meets every filter, None if there is none."""
         order = Order.of(self.source, order_by)
         prepared = self._filters(filters, equals, owner, include_deleted)
-        found = await self._find("find_one", into or self.dto, prepared, order, 1, fresh=fresh)
+        found = await self._find("find_one", self._dto_of(into), prepared, order, 1, fresh=fresh)
         return found[0] if found else None
 
     @overload
@@ -165,12 +165,13 @@ class Listing(Reading[D], Counting[D]):
         check_limit(per_page, "per_page", MAX_PER_PAGE)
         order = Order.of(self.source, order_by)
         prepared = self._filters(filters, equals, owner, include_deleted)
+        dto = self._dto_of(into)
         total = await self._count(prepared, fresh=fresh)
         offset = (page - 1) * per_page
         items: list[Any] = []
         if offset < total:
             items = await self._find(
-                "page", into or self.dto, prepared, order, per_page, offset=offset, fresh=fresh
+                "page", dto, prepared, order, per_page, offset=offset, fresh=fresh
             )
         return Page.model_construct(items=items, total=total, page=page, per_page=per_page)
 

@@ -8,8 +8,9 @@ import sqlalchemy as sa
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 
+from timber.database.outcome import note_outcome
 from timber.database.statements import compile_statement, parameter
-from timber.errors import NotFoundError, ValidationError
+from timber.errors import NotFoundError, ServiceError, UsageError, ValidationError
 from timber.repository.filters import Filters
 from timber.repository.plans import Plan
 
@@ -48,6 +49,18 @@ class Querying(Generic[D]):
     _features_of: FeaturesOf
     _cache: ModelCache | None
 
+    def _dto_of(self, into: object) -> type[Any]:
+        """The DTO that a call asks for.
+
+        Raises:
+            UsageError: it is no DTO.
+        """
+        if into is None:
+            return self.dto
+        if not (isinstance(into, type) and issubclass(into, BaseModel)):
+            raise UsageError("`into` takes a DTO: a class made of pydantic's BaseModel.")
+        return into
+
     def _plan(self, dto: type[E]) -> Plan[E]:
         """How a DTO is read."""
         plan = self._plans.get(dto)
@@ -68,6 +81,20 @@ class Querying(Generic[D]):
         """DTOs of rows, with what is nested in them."""
         plan = self._plan(dto)
         return plan.read(rows) if plan.is_plain else await plan.load(self.db, rows)
+
+    async def _load_written(self, rows: Sequence[Any]) -> list[D]:
+        """DTOs of rows just written. Whoever hears that one of them does not fit hears, too, that it was written; a unit of
+        work is not committed with it.
+        """
+        try:
+            return await self._load(self.dto, rows)
+        except ServiceError as error:
+            unit = self.db.current()
+            if unit is None:
+                note_outcome(error, "committed")
+            else:
+                unit.doom(error)
+            raise
 
     def _filters(
         self,

@@ -7,10 +7,11 @@ from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
 
-from timber.errors import UsageError, ValidationError
+from timber.errors import UsageError
 from timber.repository.comparing import Comparison
 from timber.repository.filters import Filters
 from timber.repository.remembering import NOT_THERE, Remembering
+from timber.repository.source import check_flag, listed
 
 D = TypeVar("D", bound=BaseModel)
 E = TypeVar("E", bound=BaseModel)
@@ -95,9 +96,9 @@ class Reading(Remembering[D]):
         fresh: bool = False,
     ) -> Any:
         """The row with this key, None if there is none or it is another owner's."""
-        dto = into or self.dto
+        dto = self._dto_of(into)
         live = self.source.hides_deleted(include_deleted)
-        if fresh:
+        if check_flag("fresh", fresh):
             return await self._get(id, owner, dto, live=live)
         found = self._recalled(id, owner, dto, live=live)
         return found if found is not NOT_THERE else await self._read_row(id, owner, dto, live=live)
@@ -132,10 +133,9 @@ class Reading(Remembering[D]):
         fresh: bool = False,
     ) -> Any:
         """The rows with these keys, each once, in the order of the keys; missing ones are left out."""
-        if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
-            raise ValidationError.of("ids", "are to be a list of keys")
-        keys = list(dict.fromkeys(self.source.check_key(each) for each in ids))
-        dto = into or self.dto
+        keys = list(dict.fromkeys(self.source.check_key(each) for each in listed(ids, "ids")))
+        dto = self._dto_of(into)
+        fresh = check_flag("fresh", fresh)
         copies = None if fresh or self.db.current() is not None else self._copies_of(dto)
         if copies is None:
             return await self._get_many(keys, owner, dto, include_deleted=include_deleted)

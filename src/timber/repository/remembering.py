@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from timber.database.statements import parameter
 from timber.repository.copies import Copies
 from timber.repository.querying import Querying
+from timber.repository.source import check_flag
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -122,7 +123,12 @@ class Remembering(Querying[D]):
             columns: what it selects and orders by.
         """
         cache = self._cache
-        if fresh or cache is None or not cache.model.lists or not filters.fixed:
+        if (
+            check_flag("fresh", fresh)
+            or cache is None
+            or not cache.model.lists
+            or not filters.fixed
+        ):
             return ()
         equals = filters.equal_to(cache.model.lists)
         if not equals or self.db.current() is not None:

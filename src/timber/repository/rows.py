@@ -15,6 +15,7 @@ from timber.context import current_actor
 from timber.dto import encode_json
 from timber.errors import ValidationError
 from timber.models.values import column_annotation
+from timber.repository.source import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,11 +102,9 @@ class Rows:
 
     def new_many(self, items: Iterable[object]) -> tuple[list[Row], bool]:
         """Many complete rows, and whether none of their keys was there before; an error names positions as ``3.title``."""
-        if isinstance(items, str | bytes | Mapping | BaseModel) or not isinstance(items, Iterable):
-            raise ValidationError.of("items", "are to be a list of rows")
         try:
             given = self._new_rows.validate_python(
-                [item if type(item) is dict else _all_of(item) for item in items]
+                [item if type(item) is dict else _all_of(item) for item in listed(items)]
             )
         except pydantic.ValidationError as error:
             raise ValidationError.from_pydantic(error) from None

@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from timber.database.statements import parameter
+from timber.errors import ValidationError
 from timber.features.feature import Write
 from timber.repository.leasing import LEASE_COLUMN, Leasing
+from timber.repository.source import listed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -57,16 +59,18 @@ class Scheduling(Leasing[D]):
 
         Raises:
             NotFoundError: one of them does not exist, or is another owner's; nothing has been changed.
+            ValidationError: naming the argument that does not fit; nothing has been sent.
         """
-        if not ids:
+        keys = {self.source.check_key(key) for key in listed(ids, "ids")}
+        if not keys:
             return
-        keys = {self.source.check_key(key) for key in ids}
-        values: dict[str, Any] = {"ids": list(keys), "now": at}
+        self._check_rounds(rounds)
+        values: dict[str, Any] = {"ids": list(keys), "now": self.source.check(rounds.done, at)}
         if owner is not None:
             values["owner"] = self.source.check_owner(owner)
         if move is not None:
-            values["moved"] = [self.source.check_key(key) for key in moved]
-            values["before"], values["after"] = move[1:]
+            values["moved"] = [self.source.check_key(key) for key in listed(moved, "moved")]
+            values["before"], values["after"] = self._check_move(move)
         several, moves = len(keys) > 1, move and move[0]
         changed = (rounds.done, rounds.due, rounds.held, *([moves] if moves else []))
         # What they are set to differs from row to row, and only PostgreSQL knows it.
@@ -81,6 +85,18 @@ class Scheduling(Leasing[D]):
             )
             if len(found) < len(keys):
                 raise self._not_found()
+
+    def _check_rounds(self, rounds: Rounds) -> None:
+        if not isinstance(rounds, Rounds):
+            raise ValidationError.of("rounds", "is to be the columns of a model's rounds")
+        for name in rounds:
+            self.source.plain_column(name, "plan the next round", "rounds")
+
+    def _check_move(self, move: object) -> tuple[Any, Any]:
+        if not isinstance(move, tuple) or len(move) != 3:
+            raise ValidationError.of("move", "takes a column and two of its values")
+        column = self.source.plain_column(move[0], "move rows on", "move").name
+        return self.source.check(column, move[1]), self.source.check(column, move[2])
 
     def _finishing(
         self,

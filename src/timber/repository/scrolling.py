@@ -77,7 +77,7 @@ class Scrolling(Remembering[D]):
         check_for_cursor(self.source, order)
         mark = None if cursor is None else decode_cursor(self.source, order, cursor)
         prepared = self._filters(filters, equals, owner, include_deleted)
-        dto = into or self.dto
+        dto = self._dto_of(into)
         rows = await self._scroll(dto, prepared, order, limit + 1, mark, fresh=fresh)
         more, rows = len(rows) > limit, rows[:limit]
         if mark is not None and mark.direction == "previous":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pydantic
 
@@ -77,10 +78,10 @@ class Source:
         Raises:
             ValidationError: there is none.
         """
-        word = name if isinstance(name, str) else repr(name)
-        column = self.columns.get(word)
+        column = self.columns.get(name) if isinstance(name, str) else None
         if column is not None:
             return column
+        word = name if isinstance(name, str) and len(name) <= _LONGEST_NAME else _brief(name)
         stem, operator, _ = word.partition("__")
         if operator and stem in self.columns:
             hint = f"; compare with `repository.where.{stem}`, as in where.{stem}.in_([...])"
@@ -155,7 +156,20 @@ class Source:
 
     def hides_deleted(self, include_deleted: bool) -> bool:  # noqa: FBT001  # handed on as it came
         """Whether soft-deleted rows are to be left out."""
-        return self._live and not include_deleted
+        return self._live and not check_flag("include_deleted", include_deleted)
+
+
+def listed(items: object, field: str = "items") -> Iterable[Any]:
+    """What is to be a list of rows or keys.
+
+    Raises:
+        ValidationError: it is something else.
+    """
+    if isinstance(items, str | bytes | Mapping | pydantic.BaseModel) or not isinstance(
+        items, Iterable
+    ):
+        raise ValidationError.of(field, "takes a list")
+    return items
 
 
 def check_names(names: object, field: str) -> tuple[str, ...]:
@@ -169,6 +183,17 @@ def check_names(names: object, field: str) -> tuple[str, ...]:
     if isinstance(names, bytes | Mapping) or not isinstance(names, Iterable):
         raise ValidationError.of(field, "takes the name of a column, or a list of them")
     return tuple(names)
+
+
+def check_flag(name: str, value: object) -> bool:
+    """True or false, and nothing that merely counts as one: the text "no" would be true.
+
+    Raises:
+        ValidationError: it is something else.
+    """
+    if value is True or value is False:
+        return value
+    raise ValidationError.of(name, "is to be true or false")
 
 
 def check_text(name: str, value: object) -> str:
@@ -188,3 +213,14 @@ def check_text(name: str, value: object) -> str:
             name, "holds half of a surrogate pair, which is not text"
         ) from None
     return value
+
+
+_LONGEST_NAME: Final = 200
+
+
+def _brief(name: object) -> str:
+    """A name that is none, as far as a message has room for it."""
+    try:
+        return reprlib.repr(name)
+    except (RecursionError, ValueError):  # a number of thousands of digits is not shown at all
+        return f"a {type(name).__name__}"

@@ -68,7 +68,7 @@ class Streaming(Querying[D]):
         check_limit(batch, "batch", _LARGEST_BATCH)
         prepared = self._filters(filters, equals, owner, include_deleted)
         order = None if order_by is None else Order.of(self.source, order_by)
-        return self._stream(into or self.dto, prepared, order, batch)
+        return self._stream(self._dto_of(into), prepared, order, batch)
 
     @asynccontextmanager
     async def _stream(

@@ -73,7 +73,7 @@ class Upserting(Writing[D]):
         )
         if not rows:
             raise self._somebody_elses()
-        return (await self._load(self.dto, rows))[0]
+        return (await self._load_written(rows))[0]
 
     async def _upsert_by_key(
         self, row: Row, target: tuple[str, ...], changed: tuple[str, ...]
@@ -90,7 +90,7 @@ class Upserting(Writing[D]):
                     # As features have shaped it, so that it is found if it is there.
                     rows, looked_for = await self._insert_missing(row, target)
                 if rows:
-                    return (await self._load(self.dto, rows))[0]
+                    return (await self._load_written(rows))[0]
                 # Somebody else has inserted it, or deleted it, between the two statements.
             raise ConflictError(
                 f"A {self.source.name} with the same {', '.join(target)} is there and cannot be found by these columns: is one "

@@ -13,7 +13,7 @@ from timber.database.statements import parameter
 from timber.errors import ServiceError, StaleDataError, UsageError, ValidationError
 from timber.features.feature import Write
 from timber.repository.proving import TOKEN, Proving
-from timber.repository.source import check_names
+from timber.repository.source import check_flag, check_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,7 +50,7 @@ class Writing(Proving[D]):
             lambda statement: self._bind(statement, row),
             check=self._proof_of_insert(row, values, id),
         )
-        return (await self._load(self.dto, rows))[0]
+        return (await self._load_written(rows))[0]
 
     async def update(
         self,
@@ -93,7 +93,7 @@ class Writing(Proving[D]):
         )
         if not rows:
             raise await self._why_missing(key, expected_version, owner, live=live)
-        return (await self._load(self.dto, rows))[0]
+        return (await self._load_written(rows))[0]
 
     async def delete(self, id: object, *, hard: bool = False, owner: str | None = None) -> None:
         """Delete one row: where the model has SoftDelete it is marked, unless ``hard``.
@@ -103,7 +103,7 @@ class Writing(Proving[D]):
         """
         key = self.source.check_key(id)
         values = self._this(key, owner)
-        soft = self.source.config.soft_delete and not hard
+        soft = self.source.config.soft_delete and not check_flag("hard", hard)
         if soft:
             values["now"] = self.source.clock()
         write = await self._prepared_deletion(values.get("now"), [key])
@@ -128,7 +128,7 @@ class Writing(Proving[D]):
         key = self.source.check_key(id)
         rows = await self._change({"deleted_at": None}, self._this(key, owner), state="deleted")
         if rows:
-            return (await self._load(self.dto, rows))[0]
+            return (await self._load_written(rows))[0]
         return await self._unchanged(key, None, owner, live=False)
 
     # Checks

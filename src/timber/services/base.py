@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 
 from timber.dto import DTO, InputDTO, Page, SearchHit, SearchMode
 from timber.errors import ConflictError, NotFoundError
-from timber.repository.source import check_names
+from timber.repository.source import check_names, listed
 from timber.services.foundation import Foundation, Values
 from timber.services.guard import one_read
 
@@ -57,7 +57,7 @@ class Service(Foundation[D]):
         Raises:
             ValidationError: naming position and field, like ``3.title``; nothing has been sent.
         """
-        rows = [self._new_fields(item, at=f"{index}.") for index, item in enumerate(items)]
+        rows = [self._new_fields(item, at=f"{index}.") for index, item in enumerate(listed(items))]
         return await self._creating_many(rows, self._store_many)
 
     async def update(

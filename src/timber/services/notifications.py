@@ -14,6 +14,7 @@ from timber.dto import DTO, CursorPage, InputDTO
 from timber.errors import ConfigurationError, ValidationError
 from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
+from timber.repository.source import check_flag
 from timber.repository.subscriptions import Subscription
 from timber.services.arguments import json_object, text, user
 from timber.services.base import Service
@@ -112,7 +113,11 @@ class NotificationService(Service[N]):
 
         Raises:
             ConfigurationError: there is one of that name.
+            ValidationError: the name is no text, or the template none.
         """
+        if not isinstance(template, Template):
+            raise ValidationError.of("template", "is to be a Template")
+        name = text(name, "name")
         if name in self._templates:
             raise ConfigurationError(f"There is a template {name!r} already.")
         self._templates[name] = template
@@ -184,7 +189,7 @@ class NotificationService(Service[N]):
     ) -> CursorPage[N]:
         """The messages of a user behind a cursor, newest first; ``limit`` is 1 to 1000."""
         equals: dict[str, Any] = {"user_id": user(user_id)}
-        if unread_only:
+        if check_flag("unread_only", unread_only):
             equals["is_read"] = False
         if priority is not None:
             equals["priority"] = priority

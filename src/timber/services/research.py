@@ -11,7 +11,8 @@ from uuid import UUID
 from typing_extensions import TypeVar
 
 from timber.dto import CursorPage, SearchHit, SearchMode
-from timber.errors import NotFoundError, UsageError
+from timber.errors import NotFoundError, UsageError, ValidationError
+from timber.repository.source import check_flag
 from timber.services.arguments import duration, json_object, text, user
 from timber.services.guard import one_read
 from timber.services.research_dtos import ResearchCreate, ResearchDTO
@@ -81,6 +82,7 @@ class ResearchService(RuledResearch[R]):
             NotFoundError: there is no such result, or it is another owner's.
             StaleDataError: it has another version than ``expected_version`` by now.
         """
+        merge = check_flag("merge", merge)
         changes: dict[str, Any] = {}
         if content is not None:
             changes["content"] = json_object(content, "content") if merge else content
@@ -196,6 +198,8 @@ class ResearchService(RuledResearch[R]):
                 "get_or_compute() inside a unit of work would hold its connection and locks while the loader works: "
                 "call it before the unit of work."
             )
+        if not callable(loader):
+            raise ValidationError.of("loader", "is to be a function that is awaited")
         oldest = duration(max_age, "max_age")
         session = None if session_id is None else self._key(session_id, "session_id")
         digest = sha256(text(key, "key").encode("utf-8", "surrogatepass")).hexdigest()
@@ -208,7 +212,12 @@ class ResearchService(RuledResearch[R]):
 
         async def compute() -> R:
             user_id = None if session is None else (await self._owners({session}))[session]
-            content = await loader()
+            awaited: object = loader()
+            if not isinstance(awaited, Awaitable):
+                raise UsageError(
+                    "get_or_compute() awaits what its loader gives: make it `async def`."
+                )
+            content = await awaited
             if last is not None:
                 try:
                     return await self.update(last.id, {"content": content})

@@ -15,6 +15,7 @@ from timber.dto import DTO, InputDTO
 from timber.errors import UsageError, ValidationError
 from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
+from timber.repository.source import check_flag
 from timber.services.arguments import json_object, user
 from timber.services.base import Service
 from timber.services.foundation import Values
@@ -140,7 +141,7 @@ class RuledSessions(Service[S]):
         Raises:
             NotFoundError: there is no such session, or it is another owner's.
         """
-        if hard:
+        if check_flag("hard", hard):
             await super().delete(id, hard=True, owner=owner)
             return
         key = self._key(id)

@@ -10,6 +10,7 @@ from typing_extensions import TypeVar
 
 from timber.dto import CursorPage, Page
 from timber.errors import ValidationError
+from timber.repository.source import check_flag
 from timber.services.arguments import json_object, user
 from timber.services.guard import one_read
 from timber.services.moves import DELETED
@@ -201,7 +202,7 @@ class SessionService(RuledSessions[S]):
         return await self._changing(
             self._key(session_id, "session_id"),
             changes,
-            merge=("metadata",) if merge and "metadata" in changes else (),
+            merge=("metadata",) if check_flag("merge", merge) and "metadata" in changes else (),
             owner=owner,
             expected_version=expected_version,
         )

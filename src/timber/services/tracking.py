@@ -15,6 +15,7 @@ from timber.errors import ValidationError
 from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.repository.scheduling import Rounds
+from timber.repository.source import check_flag
 from timber.services.arguments import user
 from timber.services.foundation import Values
 from timber.services.guard import one_read
@@ -170,7 +171,7 @@ class TrackingService(RuledTrackers[T]):
         return await self.update(
             self._key(tracker_id, "tracker_id"),
             {"conditions": conditions},
-            merge=("conditions",) if merge else (),
+            merge=("conditions",) if check_flag("merge", merge) else (),
             owner=owner,
         )
 

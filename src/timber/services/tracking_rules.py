@@ -11,6 +11,7 @@ from typing_extensions import TypeVar
 
 from timber.dto import DTO, InputDTO
 from timber.errors import ValidationError
+from timber.repository.source import check_names, listed
 from timber.services.arguments import json_object, user
 from timber.services.base import Service
 from timber.services.foundation import Values
@@ -42,7 +43,7 @@ class RuledTrackers(Service[T]):
             NotFoundError: there is no such tracker, or it is another owner's.
             StaleDataError: it has another version than ``expected_version`` by now.
         """
-        key, merged = self._key(id), tuple(merge)
+        key, merged = self._key(id), check_names(merge, "merge")
 
         async def write(fields: Values) -> T:
             return await self.repository.update(
@@ -68,7 +69,7 @@ class RuledTrackers(Service[T]):
         given = self._new_fields(values)
         fields = self._checked_new(given)
         changed = values.model_fields_set if isinstance(values, InputDTO) else set(given)
-        changed = (changed if update is None else set(update)) - {"id"}
+        changed = (changed if update is None else set(check_names(update, "update"))) - {"id"}
         if "check_interval" in changed:
             changed |= fields.keys() - given.keys()
         return await super().upsert(fields, on=on, update=changed)
@@ -120,7 +121,7 @@ class TrackerEvents(Service[TrackerEventDTO]):
         """
         source = self.repository.source
         rows: list[Values] = []
-        for index, item in enumerate(items):
+        for index, item in enumerate(listed(items)):
             place = at.format(index)
             row = self._new_fields(item, at=place)
             if "event_data" in row:

@@ -14,6 +14,7 @@ from timber.repository.leasing import LEASE_COLUMN, _end_of
 from timber.repository.ordering import Order, OrderBy, check_limit
 from timber.repository.querying import MAX_LIMIT
 from timber.repository.rows import given_names
+from timber.repository.source import check_flag
 from timber.testing.memory.reading import ReadingInMemory, in_order
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ class WritingInMemory(ReadingInMemory[D]):
 
     async def delete(self, id: object, *, hard: bool = False, owner: str | None = None) -> None:
         key = self.source.check_key(id)
-        soft = self.source.config.soft_delete and not hard
+        soft = self.source.config.soft_delete and not check_flag("hard", hard)
         found = self._this_one(key, owner, live=soft)
         await self._prepared_deletion(self.source.clock() if soft else None, [key])
         if found is None:
@@ -162,7 +163,7 @@ class WritingInMemory(ReadingInMemory[D]):
     async def delete_where(
         self, *filters: object, hard: bool = False, owner: str | None = None, **equals: object
     ) -> int:
-        soft = self.source.config.soft_delete and not hard
+        soft = self.source.config.soft_delete and not check_flag("hard", hard)
         prepared = self._some(filters, equals, owner, include_deleted=not soft)
         await self._prepared_deletion(self.source.clock() if soft else None, None)
         found = self._matching(prepared)
