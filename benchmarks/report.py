@@ -16,9 +16,8 @@ if TYPE_CHECKING:
     from benchmarks.estimates import Estimate
     from benchmarks.results import Line, Results
 
+_TITLE = "# Benchmarks\n"
 _INTRODUCTION = """\
-# Benchmarks
-
 Written by `nox -s bench`. Time per operation that ends in pydantic DTOs, as a multiple of what asyncpg's own pool needs,
 without its reset query, for the same statements and the same DTOs: 1.00 is the limit, less is faster. Timber runs with
 its cache off, so every operation reaches PostgreSQL.
@@ -33,16 +32,22 @@ another; 32 tasks share a pool of 10 connections.
 
 
 def write(results: Results, folder: Path) -> None:
-    """Write ``results.md``, ``results.json`` and ``results.svg``."""
+    """Write ``results.md`` and ``results.json``, and ``results.svg`` where operations were timed against the limit."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "results.md").write_text(markdown(results), encoding="utf-8")
     text = json.dumps(as_json(results), indent=2, ensure_ascii=False)
     (folder / "results.json").write_text(text + "\n", encoding="utf-8")
-    (folder / "results.svg").write_text(draw(results), encoding="utf-8")
+    if results.lines:
+        (folder / "results.svg").write_text(draw(results), encoding="utf-8")
 
 
 def markdown(results: Results) -> str:
-    parts = [_INTRODUCTION.format(rounds=results.rounds), _environment(results), _times(results)]
+    parts = [_TITLE]
+    if results.lines:
+        parts.append(_INTRODUCTION.format(rounds=results.rounds))
+    parts.append(_environment(results))
+    if results.lines:
+        parts.append(_times(results))
     aims = [line.orm_aim for line in results.lines if line.orm_aim]
     if aims:
         parts.append(_orm(aims))
@@ -50,7 +55,8 @@ def markdown(results: Results) -> str:
         parts.append(_compared(results))
     if results.memory:
         parts.append(_memory(results))
-    parts.append(_traffic(results))
+    if results.traffic:
+        parts.append(_traffic(results))
     return "\n".join(parts)
 
 
@@ -215,7 +221,7 @@ def _orm(aims: list[Aim]) -> str:
 def _compared(results: Results) -> str:
     table = [
         "## Beside one another\n",
-        "Ways of doing one thing, in the same run; ratios are to the first of them.\n",
+        f"Ways of doing one thing, in the same run; ratios are to the first, medians of {results.rounds} paired rounds.\n",
         "| what | | way | time | ratio | aim |",
         "|---|---|---|--:|--:|---|",
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 from xml.etree import ElementTree as ET
@@ -13,9 +14,11 @@ from benchmarks import rows
 from benchmarks.__main__ import run
 from benchmarks.agreement import DisagreementError, Traffic, check_agreement, check_statements
 from benchmarks.chart import draw
+from benchmarks.comparisons import Compared, Comparison
 from benchmarks.estimates import estimate, paired_ratios
 from benchmarks.operations import OPERATIONS, Operation
-from benchmarks.report import as_json, markdown
+from benchmarks.report import as_json, markdown, write
+from benchmarks.results import Results
 from tests.harness.databases import Databases
 
 
@@ -36,6 +39,24 @@ async def test_a_short_run_finds_that_all_contenders_agree(
     assert "get by id" in markdown(results)
     assert as_json(results)["memory"]
     assert ET.fromstring(draw(results)).tag.endswith("svg")
+
+
+async def test_a_suite_alone_is_written_without_what_it_has_not_timed(tmp_path: Path) -> None:
+    async def call(_number: int) -> int:
+        return 1
+
+    ways = {"slow": call, "fast": call}
+    comparison = Comparison("pair", "two ways", "slow", ways, lambda count: list(range(count)))
+    measurement = await comparison.measure(6)
+    results = Results({"Python": "3"}, rounds=6, compared=[Compared(comparison, measurement)])
+
+    write(results, tmp_path)
+
+    assert {path.name for path in tmp_path.iterdir()} == {"results.md", "results.json"}
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| two ways | sequential | slow |" in text
+    assert "results.svg" not in text
+    assert "## Time per operation" not in text
 
 
 @pytest.mark.parametrize("samples", [6, 7, 10, 30, 31, 100])
