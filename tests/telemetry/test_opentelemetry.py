@@ -26,14 +26,14 @@ SECRET = "geheim-4711"
 class Telemetry:
     """What was reported of one Timber."""
 
-    def __init__(self, timber: Timber) -> None:
+    def __init__(self, timber: Timber, **options: Any) -> None:
         self.spans = InMemorySpanExporter()
         self.reader = InMemoryMetricReader()
         self.tracers = TracerProvider()
         self.tracers.add_span_processor(SimpleSpanProcessor(self.spans))
         self.meters = MeterProvider([self.reader])
         self.on: Instrumentation = instrument(
-            timber, tracer_provider=self.tracers, meter_provider=self.meters
+            timber, tracer_provider=self.tracers, meter_provider=self.meters, **options
         )
 
     def named(self, name: str) -> list[Any]:

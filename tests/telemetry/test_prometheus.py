@@ -71,13 +71,3 @@ async def test_after_the_end_of_the_timber_what_was_counted_is_still_there(
     assert registry.get_sample_value("timber_statement_seconds_count", labels) == 1
     assert registry.get_sample_value("timber_pool_connections_max") is None
     instrumentation.remove()
-
-
-async def test_figures_of_background_work_are_those_of_the_last_refresh(
-    timber: Timber, registry: CollectorRegistry
-) -> None:
-    instrumentation = instrument(timber, other := CollectorRegistry())
-    await instrumentation.refresh()
-    assert registry.get_sample_value("timber_jobs") is None
-    assert {family.name for family in other.collect()} >= {"timber_jobs", "timber_cache_reads"}
-    instrumentation.remove()

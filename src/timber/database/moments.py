@@ -34,11 +34,12 @@ class EndingUnit(Protocol):
 class Moments:
     """Where other layers hook in; each list is called in order.
 
-    ``session_made`` and ``before_execute`` see what the ORM does, ``before_commit`` and the others each outermost unit of
+    ``begun`` sees each outermost unit of work when it is entered, before it has a connection. ``session_made`` and ``before_execute`` see what the ORM does, ``before_commit`` and the others each outermost unit of
     work. A callback of ``before_commit`` that raises rolls back; the later ones run when the outcome is settled: what
     they give is awaited, if it is anything, in the unit's own task, and has to bear being cut off.
     """
 
+    begun: list[Callable[[EndingUnit], object]] = field(default_factory=list)
     session_made: list[Callable[[AsyncSession], object]] = field(default_factory=list)
     before_execute: list[Callable[[Connection, Any], object]] = field(default_factory=list)
     before_commit: list[Callable[[EndingUnit], Any]] = field(default_factory=list)

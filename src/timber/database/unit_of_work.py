@@ -25,7 +25,7 @@ from timber.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
     from types import TracebackType
 
     from sqlalchemy.ext.asyncio import AsyncConnection
@@ -49,6 +49,14 @@ def current_unit_of_work(core: Core) -> UnitOfWork | None:
             return unit
         unit = unit._outer
     return None
+
+
+def units_around() -> Iterator[UnitOfWork]:
+    """The units of work that the current context has entered or inherited, innermost first; ended ones too."""
+    unit = _innermost.get()
+    while unit is not None:
+        yield unit
+        unit = unit._outer
 
 
 class UnitOfWork:
@@ -209,6 +217,8 @@ class UnitOfWork:
         if outer is None or self._independent:
             self._transaction = self._make_transaction(outer)
             self._work = self._core.door.begin()
+            for begun in self._core.moments.begun:
+                begun(self)
         else:
             self._check_can_nest()
             savepoint = Savepoint(outer)

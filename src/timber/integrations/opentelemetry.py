@@ -10,6 +10,8 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from timber.integrations.describing import describe, error_type
 from timber.integrations.figures import cache_reads, is_running
+from timber.integrations.jobs import JobFigures
+from timber.integrations.transactions import TransactionSpans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -33,6 +35,7 @@ class Instrumentation:
         tracer_provider: where spans go; the global one where nothing is said.
         meter_provider: where metrics go; the global one where nothing is said.
         query_text: whether spans carry the text of statements, with every value in it replaced.
+        transactions: whether each unit of work is a span too, around those of its statements.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Instrumentation:
         tracer_provider: TracerProvider | None = None,
         meter_provider: MeterProvider | None = None,
         query_text: bool = True,
+        transactions: bool = False,
     ) -> None:
         self._timber = timber
         self._query_text = query_text
@@ -52,7 +56,10 @@ class Instrumentation:
             "db.client.connection.pool.name": timber.settings.application_name,
             **self._always,
         }
-        self._jobs: dict[str, dict[str, float]] = {}
+        self._jobs = JobFigures(timber)
+        self._transactions: TransactionSpans | None = None
+        if transactions:
+            self._transactions = TransactionSpans(timber, self._tracer, self._always)
         self._spans: dict[str, dict[str, Any]] = {}
         self._is_on = True
         self._durations = self._histogram(
@@ -71,14 +78,17 @@ class Instrumentation:
         if not self._is_on:
             return
         self._is_on = False
+        self._jobs.stop()
         if not is_running(self._timber):
             return
         self._timber.db.monitor.observers.remove(self._ran)
         self._timber.db.pool_waits.listeners.remove(self._waited)
+        if self._transactions is not None:
+            self._transactions.remove()
 
     async def refresh(self) -> None:
-        """Ask the database how much work is left for workers, for the next ``timber.jobs`` to report."""
-        self._jobs = await self._timber.background().figures()
+        """Ask the database now how much work is left for workers, where metrics are collected by the event loop."""
+        await self._jobs.refresh()
 
     # Statements
 
@@ -92,6 +102,7 @@ class Instrumentation:
         self._durations.record(ran.seconds, measured)
         span = self._tracer.start_span(
             str(attributes["db.query.summary"]),
+            self._transactions.context() if self._transactions is not None else None,
             kind=SpanKind.CLIENT,
             start_time=ended - int(ran.seconds * 1e9),
         )
@@ -138,7 +149,7 @@ class Instrumentation:
                 yield number, {**self._always, "timber.trouble": trouble}
 
         def jobs() -> Iterable[tuple[float, Mapping[str, Any]]]:
-            for work, figures in self._jobs.items():
+            for work, figures in self._jobs.look().items():
                 for name, value in figures.items():
                     yield value, {"timber.job": work, "timber.figure": name}
 
@@ -206,6 +217,7 @@ def instrument(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
     query_text: bool = True,
+    transactions: bool = False,
 ) -> Instrumentation:
     """Report spans and metrics of a running Timber, until it is closed or ``remove()`` is called.
 
@@ -213,6 +225,7 @@ def instrument(
         tracer_provider: where spans go; the global one where nothing is said.
         meter_provider: where metrics go; the global one where nothing is said.
         query_text: whether spans carry the text of statements, with every value in it replaced.
+        transactions: whether each unit of work is a span too, around those of its statements.
 
     Raises:
         UsageError: the Timber has not been started.
@@ -222,6 +235,7 @@ def instrument(
         tracer_provider=tracer_provider,
         meter_provider=meter_provider,
         query_text=query_text,
+        transactions=transactions,
     )
 
 

@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from timber.database.waits import BOUNDS
 from timber.integrations.describing import describe, error_type
 from timber.integrations.figures import cache_reads, is_running
+from timber.integrations.jobs import JobFigures
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,19 +62,20 @@ class Instrumentation(Collector):
         self._registry = registry
         self._timings: dict[tuple[str, str], _Timing] = {}
         self._errors: dict[tuple[str, str, str], int] = {}
-        self._jobs: dict[str, dict[str, float]] = {}
+        self._jobs = JobFigures(timber)
         timber.db.monitor.observers.append(self._ran)
         registry.register(self)
 
     def remove(self) -> None:
         """Report nothing any more."""
+        self._jobs.stop()
         if is_running(self._timber) and self._ran in self._timber.db.monitor.observers:
             self._timber.db.monitor.observers.remove(self._ran)
         self._registry.unregister(self)
 
     async def refresh(self) -> None:
-        """Ask the database how much work is left for workers, for the next scrape to report."""
-        self._jobs = await self._timber.background().figures()
+        """Ask the database now how much work is left for workers, where a scrape is answered by the event loop."""
+        await self._jobs.refresh()
 
     def _ran(self, ran: Ran) -> None:
         described = describe(ran.sql)
@@ -100,7 +102,7 @@ class Instrumentation(Collector):
             yield from self._pool()
             yield self._retries()
             yield self._cache()
-        yield self._work()
+            yield self._work()
 
     def _statements(self) -> Metric:
         metric = HistogramMetricFamily(
@@ -166,10 +168,10 @@ class Instrumentation(Collector):
     def _work(self) -> Metric:
         metric = GaugeMetricFamily(
             "timber_jobs",
-            "The work of workers as of the last refresh(): what is left, how old the oldest of it is.",
+            "The work of workers: what is left, how old the oldest of it is.",
             labels=["job", "figure"],
         )
-        for job, figures in self._jobs.items():
+        for job, figures in self._jobs.look().items():
             for name, value in figures.items():
                 metric.add_metric([job, name], value)
         return metric

@@ -258,8 +258,8 @@ class Order(RuleBasedStateMachine):
         if commit:
             assert unit.outcome == "committed"
             now = self._now()
-            for key in self.locked:
-                self.committed[key] = now[key]
+            # What a savepoint has undone was not there before either.
+            self.committed |= {key: now[key] for key in self.locked if key in now}
         self.locked.clear()
 
     def _now(self) -> Rows:
