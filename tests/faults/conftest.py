@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
@@ -40,3 +41,26 @@ def server(_server: Postgres) -> Postgres:
     if _server.pid is None:
         _server.start()
     return _server
+
+
+@pytest.fixture(scope="session")
+def _pair() -> Generator[list[Postgres]]:
+    with tempfile.TemporaryDirectory(prefix="timber-own-", ignore_cleanup_errors=True) as folder:
+        pair = [Postgres(Path(folder) / name, autovacuum="off") for name in ("primary", "replica")]
+        try:
+            pair[0].start()
+            pair[1].follow(pair[0])
+            yield pair
+        finally:
+            for server in pair:
+                server.stop("immediate")
+
+
+@pytest.fixture
+def pair(_pair: list[Postgres]) -> list[Postgres]:
+    """The primary, and its replica."""
+    if _pair[1].pid is None:
+        # Whatever it was stopped in, or killed.
+        shutil.rmtree(_pair[1].data)
+        _pair[1].follow(_pair[0])
+    return _pair

@@ -34,6 +34,11 @@ DEMOTED = Row(
     "The primary is demoted under load, its replica promoted; or it turns read-only (25006)",
     "a caller of `run()` sees 0 errors",
 )
+FAILED_OVER = Row(
+    "failed-over",
+    "The primary is killed (`kill -9`) under load, its synchronous replica promoted",
+    "lost 0, duplicated 0, none by half; what cannot be found out on the other server is called unknown",
+)
 CHANGED = Row(
     "changed",
     "ALTER TABLE under load",
@@ -71,6 +76,6 @@ BAD_INPUT = Row(
 )
 
 ROWS = (
-    *(CUT, KILLED, RESTARTED, DEMOTED, CHANGED),
+    *(CUT, KILLED, RESTARTED, DEMOTED, FAILED_OVER, CHANGED),
     *(TIMEOUTS, FROZEN, STORM, ISOLATION, CACHE, BAD_INPUT),
 )

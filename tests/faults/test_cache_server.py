@@ -164,6 +164,7 @@ async def test_copies_that_are_kept_are_caught(
         await torment(1, counters_url, report)
 
 
+@pytest.mark.slow
 @seeded_bug("an error of Redis is passed on to the caller")
 async def test_errors_of_redis_that_callers_see_are_caught(
     counters_url: str, report: Report, monkeypatch: pytest.MonkeyPatch

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from collections.abc import Generator
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,27 +20,6 @@ from timber.settings import TimberSettings
 
 ROW = rows.DEMOTED
 CLIENTS = {"run": 8, "unit": 2, "lone": 2}
-
-
-@pytest.fixture(scope="module")
-def _pair() -> Generator[list[Postgres]]:
-    with tempfile.TemporaryDirectory(prefix="timber-own-", ignore_cleanup_errors=True) as folder:
-        pair = [Postgres(Path(folder) / name, autovacuum="off") for name in ("one", "two")]
-        try:
-            pair[0].start()
-            pair[1].follow(pair[0])
-            yield pair
-        finally:
-            for server in pair:
-                server.stop("immediate")
-
-
-@pytest.fixture
-def pair(_pair: list[Postgres]) -> list[Postgres]:
-    """The primary, and its replica."""
-    if _pair[1].pid is None:
-        _pair[1].follow(_pair[0])
-    return _pair
 
 
 async def change_places(

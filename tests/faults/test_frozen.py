@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.database.ledger import SLEEP, assert_nothing_is_held
+from tests.database.ledger import SLEEP, free_places
 from tests.faults import rows
 from tests.faults.journal import Journal
 from tests.faults.load import Load, account_of, prepare
@@ -85,7 +85,8 @@ async def _settles(db: AsyncDatabaseManager) -> None:
 
 async def _lost_slots(db: AsyncDatabaseManager) -> int:
     """How many connections fewer than all there are can work at a time."""
-    assert_nothing_is_held(db)
+    capacity = db.settings.pool_size + db.settings.max_overflow
+    held = max(capacity - sum(free_places(db)), db.get_pool_status()["checked_out"])
     at_once = 0
     most = 0
 
@@ -99,7 +100,7 @@ async def _lost_slots(db: AsyncDatabaseManager) -> int:
             at_once -= 1
 
     await asyncio.gather(*(work() for _ in range(2 * SLOTS)))
-    return SLOTS - most
+    return max(held, SLOTS - most)
 
 
 @forms(1, 20, timeout=600)
@@ -117,6 +118,7 @@ async def test_a_network_that_swallows_everything_is_not_either(
         await freeze_and_thaw(size, server, report, tmp_path, proxy=proxy)
 
 
+@pytest.mark.slow
 @seeded_bug("what was cut off may take ten times as long to be brought to an end")
 async def test_an_end_that_takes_too_long_is_caught(
     server: Postgres, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -127,6 +129,7 @@ async def test_an_end_that_takes_too_long_is_caught(
         await freeze_and_thaw(1, server, report, tmp_path)
 
 
+@pytest.mark.slow
 @seeded_bug("a place in the queue for connections is not given back")
 async def test_a_place_that_is_not_given_back_is_caught(
     server: Postgres, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -140,5 +143,5 @@ async def test_a_place_that_is_not_given_back_is_caught(
         link.gate = None  # type: ignore[attr-defined]
 
     monkeypatch.setattr(Connections, "_throw_away", forgetful)
-    with pytest.raises(AssertionError, match="nothing succeeds"):
+    with pytest.raises(AssertionError, match=r"nothing succeeds|slots lost"):
         await freeze_and_thaw(3, server, report, tmp_path, patience=1.5)

@@ -69,6 +69,7 @@ async def test_what_was_acknowledged_is_there_and_the_rest_is_known(
     await kill(size, server, report, tmp_path)
 
 
+@pytest.mark.slow
 @seeded_bug("sessions are opened with synchronous_commit = off")
 async def test_commits_acknowledged_too_early_are_caught(
     server: Postgres, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
