@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from timber.integrations.describing import describe, error_type
 from timber.integrations.figures import cache_reads, is_running
 from timber.integrations.jobs import JobFigures
-from timber.integrations.transactions import TransactionSpans
+from timber.integrations.opentelemetry.transactions import TransactionSpans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
