@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, Protocol
 
 import asyncpg
 import pytest
@@ -101,7 +101,12 @@ async def late_requests(ledger_url: str) -> AsyncGenerator[Proxy]:
         yield proxy
 
 
-async def send_requests_by(proxy: Proxy, db: AsyncDatabaseManager) -> None:
+class HasUrl(Protocol):
+    @property
+    def url(self) -> str: ...
+
+
+async def send_requests_by(proxy: HasUrl, db: AsyncDatabaseManager) -> None:
     """Let the cancel requests of the only connection go another way than its statements."""
     connections = db._core.connections
     link = await connections.acquire()

@@ -14,7 +14,12 @@ from tests.repository.conftest import Sent, repository
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
 from timber.dto import DTO
-from timber.errors import DatabaseError, UnitOfWorkDoomedError, UsageError, ValidationError
+from timber.errors import (
+    ConfigurationError,
+    DatabaseError,
+    UnitOfWorkDoomedError,
+    ValidationError,
+)
 from timber.repository import Repository
 from timber.repository.scheduling import Rounds
 
@@ -107,7 +112,7 @@ async def test_where_rows_are_moved_on_to_is_checked(invoices: Repository[Any], 
 @pytest.mark.parametrize("verb", ["get", "find", "page", "scroll", "find_one"])
 async def test_what_is_no_dto_is_refused(invoices: Repository[Any], verb: str, into: Any) -> None:
     args = (KEY,) if verb == "get" else ()
-    with pytest.raises(UsageError, match="into"):
+    with pytest.raises(ConfigurationError, match="into"):
         await getattr(invoices, verb)(*args, into=into)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from timber.database.outcome import note_outcome
 from timber.database.statements import compile_statement, parameter
-from timber.errors import NotFoundError, ServiceError, UsageError, ValidationError
+from timber.errors import ConfigurationError, NotFoundError, ServiceError, ValidationError
 from timber.repository.filters import Filters
 from timber.repository.plans import Plan
 
@@ -53,12 +53,12 @@ class Querying(Generic[D]):
         """The DTO that a call asks for.
 
         Raises:
-            UsageError: it is no DTO.
+            ConfigurationError: it is no DTO.
         """
         if into is None:
             return self.dto
         if not (isinstance(into, type) and issubclass(into, BaseModel)):
-            raise UsageError("`into` takes a DTO: a class made of pydantic's BaseModel.")
+            raise ConfigurationError("`into` takes a DTO: a class made of pydantic's BaseModel.")
         return into
 
     def _plan(self, dto: type[E]) -> Plan[E]:
