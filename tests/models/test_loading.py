@@ -186,6 +186,36 @@ def test_a_file_that_cannot_be_is_not_there(tmp_path: Path, name: str) -> None:
         ModelRegistry(dirs=[tmp_path])
 
 
+def test_a_key_that_is_wrong_leaves_its_own_mistake_alone(tmp_path: Path) -> None:
+    write_models(
+        tmp_path,
+        a="""
+        models:
+          - name: Person
+            table: people
+            mixins: [Owner]
+            columns:
+              - {name: id, type: UUID, primary_key: true, defautl: uuid7}
+              - {name: secret, type: Text}
+            features:
+              cache: true
+              feed: true
+              encryption: {columns: [secret]}
+              audit: true
+              personal_data: true
+        """,
+    )
+    with pytest.raises(ConfigurationError, match="defautl") as caught:
+        ModelRegistry(dirs=[tmp_path])
+    assert len(caught.value.errors) <= 1
+
+
+@pytest.mark.parametrize("name", ["x" * 10_000, "a\0b"])
+def test_a_folder_that_cannot_be_is_not_there(name: str) -> None:
+    with pytest.raises(ConfigurationError, match="there is no such folder"):
+        ModelRegistry(dirs=[Path(name)])
+
+
 def test_a_diamond_of_files_is_no_circle(tmp_path: Path) -> None:
     write_models(
         tmp_path,

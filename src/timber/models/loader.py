@@ -86,7 +86,11 @@ def files_in(directory: Path) -> list[Path]:
     Raises:
         ConfigurationError: there is no such folder.
     """
-    if not directory.is_dir():
+    try:
+        is_there = directory.is_dir()
+    except (OSError, ValueError):  # no folder can have such a name
+        is_there = False
+    if not is_there:
         raise ConfigurationError("there is no such folder of models", file=str(directory))
     return sorted(p for p in directory.iterdir() if p.suffix in (".yaml", ".yml") and p.is_file())
 

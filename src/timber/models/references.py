@@ -39,8 +39,7 @@ def check_references(assembly: Assembly, found: Declarations) -> list[Configurat
         checks.columns(model)
         checks.indexes(model)
         checks.relationships(model)
-        checks.errors += check_features(model, checks.configs[model.name])
-        checks.personal_data(model)
+        checks.features(model)
     for association in found.associations:
         checks.association(association)
     return checks.errors
@@ -56,12 +55,15 @@ class _Checks:
         self._names = ModelNames(self.configs, assembly.aliases)
         self._index_names: dict[str, str] = {}
 
-    def personal_data(self, model: Assembled) -> None:
-        """What is said about a person's data can be meant, and done."""
-        self.errors += check_personal_data(model, self.configs[model.name], self._names)
+    def features(self, model: Assembled) -> None:
+        """Features fit the columns, and what is said about a person's data can be meant, and done."""
+        config = self.configs[model.name]
+        if self._usable(config):
+            self.errors += check_features(model, config)
+            self.errors += check_personal_data(model, config, self._names)
 
     def _usable(self, config: ModelConfig) -> bool:
-        """Whether the model has a key, without which nothing can be said of references to it."""
+        """Whether the model has a key, without which little can be said of it, and nothing of references to it."""
         return any(column.primary_key for column in config.columns)
 
     def tables(self) -> None:
