@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry import metrics, trace
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -25,6 +25,17 @@ if TYPE_CHECKING:
 _NAME: Final = "timber"
 _SECONDS: Final = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0)
 """The buckets that the conventions advise."""
+
+
+_MOST_KINDS: Final = 2048
+
+
+class _Kind(NamedTuple):
+    """What is the same of every statement with one text."""
+
+    summary: str
+    measured: dict[str, Any]
+    described: dict[str, Any]
 
 
 class Instrumentation:
@@ -60,7 +71,7 @@ class Instrumentation:
         self._transactions: TransactionSpans | None = None
         if transactions:
             self._transactions = TransactionSpans(timber, self._tracer, self._always)
-        self._spans: dict[str, dict[str, Any]] = {}
+        self._kinds: dict[tuple[str, str], _Kind] = {}
         self._is_on = True
         self._durations = self._histogram(
             "db.client.operation.duration", "Duration of database client operations."
@@ -94,41 +105,42 @@ class Instrumentation:
 
     def _ran(self, ran: Ran) -> None:
         ended = time.time_ns()
-        attributes = self._spans.get(ran.sql)
-        if attributes is None:
-            attributes = self._attributes(ran.sql)
-        failed = error_type(ran)
-        measured = attributes if failed is None else {**attributes, "error.type": failed}
+        kind = self._kinds.get((ran.sql, ran.label))
+        if kind is None:
+            kind = self._kind(ran.sql, ran.label)
+        failed = None if ran.error is None else error_type(ran)
+        measured = kind.measured if failed is None else {**kind.measured, "error.type": failed}
         self._durations.record(ran.seconds, measured)
         span = self._tracer.start_span(
-            str(attributes["db.query.summary"]),
+            kind.summary,
             self._transactions.context() if self._transactions is not None else None,
             kind=SpanKind.CLIENT,
+            attributes=kind.described,
             start_time=ended - int(ran.seconds * 1e9),
         )
-        if span.is_recording():
-            span.set_attributes({**measured, "timber.operation": ran.label})
-            if self._query_text:
-                span.set_attribute("db.query.text", describe(ran.sql).text)
-            if failed is not None:
-                if len(failed) == 5:
-                    span.set_attribute("db.response.status_code", failed)
-                span.set_status(Status(StatusCode.ERROR))
+        if failed is not None and span.is_recording():
+            span.set_attribute("error.type", failed)
+            if len(failed) == 5:
+                span.set_attribute("db.response.status_code", failed)
+            span.set_status(Status(StatusCode.ERROR))
         span.end(ended)
 
-    def _attributes(self, sql: str) -> dict[str, Any]:
+    def _kind(self, sql: str, label: str) -> _Kind:
         described = describe(sql)
-        attributes: dict[str, Any] = {
+        measured: dict[str, Any] = {
             **self._always,
             "db.operation.name": described.operation,
             "db.query.summary": described.summary,
         }
         if described.table:
-            attributes["db.collection.name"] = described.table
-        if len(self._spans) >= 2048:
-            self._spans.clear()
-        self._spans[sql] = attributes
-        return attributes
+            measured["db.collection.name"] = described.table
+        attributes = {**measured, "timber.operation": label}
+        if self._query_text:
+            attributes["db.query.text"] = described.text
+        if len(self._kinds) >= _MOST_KINDS:
+            self._kinds.clear()
+        kind = self._kinds[sql, label] = _Kind(described.summary, measured, attributes)
+        return kind
 
     def _waited(self, seconds: float) -> None:
         self._waits.record(seconds, self._pool)
