@@ -50,7 +50,7 @@ async def endure(make_db: MakeDb, observer: Observer, report: Report, size: Size
     report.count("cancels", cancels)
     report.count("reconnects", reconnects)
     report.version("PostgreSQL", await observer.value("SHOW server_version"))
-    assert cancels > 20 * size.rounds * size.seconds, "no storm"
+    assert cancels > 8 * size.rounds * size.seconds, "no storm"
     assert reconnects * 100 <= 5 * cancels, f"{reconnects} reconnects for {cancels} cancels"
     if ratios:
         middle = median(ratios)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, overload
 
 from pydantic import BaseModel
@@ -98,7 +98,7 @@ class Reading(Remembering[D]):
         """The row with this key, None if there is none or it is another owner's."""
         dto = self._dto_of(into)
         live = self.source.hides_deleted(include_deleted)
-        if check_flag("fresh", fresh):
+        if fresh is not False and check_flag("fresh", fresh):
             return await self._get(id, owner, dto, live=live)
         found = self._recalled(id, owner, dto, live=live)
         return found if found is not NOT_THERE else await self._read_row(id, owner, dto, live=live)
@@ -133,7 +133,8 @@ class Reading(Remembering[D]):
         fresh: bool = False,
     ) -> Any:
         """The rows with these keys, each once, in the order of the keys; missing ones are left out."""
-        keys = list(dict.fromkeys(self.source.check_key(each) for each in listed(ids, "ids")))
+        chosen = listed(ids.keys() if isinstance(ids, Mapping) else ids, "ids")
+        keys = list(dict.fromkeys(self.source.check_key(each) for each in chosen))
         dto = self._dto_of(into)
         fresh = check_flag("fresh", fresh)
         copies = None if fresh or self.db.current() is not None else self._copies_of(dto)

@@ -156,7 +156,9 @@ class Source:
 
     def hides_deleted(self, include_deleted: bool) -> bool:  # noqa: FBT001  # handed on as it came
         """Whether soft-deleted rows are to be left out."""
-        return self._live and not check_flag("include_deleted", include_deleted)
+        return self._live and (
+            include_deleted is False or not check_flag("include_deleted", include_deleted)
+        )
 
 
 def listed(items: object, field: str = "items") -> Iterable[Any]:
