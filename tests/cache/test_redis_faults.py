@@ -92,7 +92,7 @@ async def test_a_connection_that_broke_while_sending_is_not_made_anew_by_the_nex
         line = Line(client, lambda: losses.append("lost"))
         await line.open()
         before = (await client.info("stats"))["total_connections_received"]
-        await line._connection.disconnect(nowait=True)
+        line._wire._transport.close()
         with pytest.raises(RedisConnectionError):
             await line.ask("PING", deadline=1.0)
         await eventually(lambda: losses == ["lost"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import Any
 
+import pytest
 from redis.asyncio import Redis
 
 from tests.cache.model.simulated import Server
@@ -15,18 +17,30 @@ from timber.cache.coherence.redis_store import RedisStore
 from timber.cache.coherence.store import Fill, Lease, Wish
 from timber.cache.keys import Keyspace
 
-
-async def stored(client: Redis, prefix: str, **options: Any) -> RedisStore:
-    store = RedisStore(
-        client, Keyspace(prefix), Breaker(), read_deadline=5, clear_deadline=5, **options
-    )
-    assert await store.probe()
-    return store
+MakeStore = Callable[..., Awaitable[RedisStore]]
 
 
-async def test_the_scripts_do_what_the_model_of_redis_does(client: Redis, prefix: str) -> None:
+@pytest.fixture
+async def stored(client: Redis, prefix: str) -> AsyncGenerator[MakeStore]:
+    """Makes stores that are connected."""
+    made: list[RedisStore] = []
+
+    async def make(**options: Any) -> RedisStore:
+        store = RedisStore(
+            client, Keyspace(prefix), Breaker(), read_deadline=5, clear_deadline=5, **options
+        )
+        made.append(store)
+        assert await store.probe()
+        return store
+
+    yield make
+    for store in made:
+        await store.close()
+
+
+async def test_the_scripts_do_what_the_model_of_redis_does(stored: MakeStore) -> None:
     """Ten thousand random operations on both, compared after each."""
-    store = await stored(client, prefix)
+    store = await stored()
     model = Server()
     chance = random.Random(1)
     names, tags = ["a", "b"], ["x", "y"]
@@ -73,8 +87,8 @@ def _without_epoch(blob: bytes | None) -> bytes | None:
     return None if blob is None else blob[:HEAD_BYTES] + blob[HEAD_BYTES + 20 :]
 
 
-async def test_a_lease_expires(client: Redis, prefix: str) -> None:
-    store = await stored(client, prefix, lease_seconds=0.03)
+async def test_a_lease_expires(stored: MakeStore) -> None:
+    store = await stored(lease_seconds=0.03)
     wish = Wish("a", b"", b"t" * 12, ("x",), (b"g" * 12,))
     assert (await store.lease([wish]))[0] is not None
     assert (await store.lease([wish]))[0] is None
@@ -82,8 +96,10 @@ async def test_a_lease_expires(client: Redis, prefix: str) -> None:
     assert (await store.lease([wish]))[0] is not None
 
 
-async def test_many_names_are_cleared_in_one_round_trip(client: Redis, prefix: str) -> None:
-    store = await stored(client, prefix)
+async def test_many_names_are_cleared_in_one_round_trip(
+    client: Redis, prefix: str, stored: MakeStore
+) -> None:
+    store = await stored()
     names = [f"Row:{n}" for n in range(5000)]
     await client.set(Keyspace(prefix).entry("Row:4999"), b"x")
     await store.clear(names)

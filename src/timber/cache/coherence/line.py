@@ -7,20 +7,20 @@ another server. Here a broken connection is known at once, and whoever opens the
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from hiredis import pack_command
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
+
+from timber.cache.coherence.wire import Wire, pack
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from redis.asyncio import Redis
 
-    Command = Sequence[str | bytes | int]
+    from timber.cache.coherence.wire import Command
 
 _STALL_SECONDS = 0.005
 
@@ -36,29 +36,15 @@ class Line:
     def __init__(self, client: Redis, on_loss: Callable[[], object]) -> None:
         self._client = client
         self._on_loss = on_loss
-        self._connection: Any = None
+        self._wire: Wire | None = None
         self._waiting: deque[asyncio.Future[Any]] = deque()
-        self._listener: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
 
     async def open(self) -> None:
         """Connect, if there is no connection."""
         async with self._opening:
-            if self._connection is None:
-                await self._open()
-
-    async def _open(self) -> None:
-        pool: Any = self._client.connection_pool
-        connection: Any = pool.make_connection()
-        try:
-            await connection.connect()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        # Deadlines are each operation's own; the connection's would cost a task for every command.
-        connection.socket_timeout = None
-        self._connection = connection
-        self._listener = asyncio.get_running_loop().create_task(self._listen(connection))
+            if self._wire is None:
+                self._wire = await Wire.open(self._client, self._answered, self._lost)
 
     async def ask(self, *command: str | bytes | int, deadline: float) -> Any:
         """The answer to one command, as :meth:`ask_all` gives it."""
@@ -75,55 +61,45 @@ class Line:
             TimeoutError: no answer in time.
             UnicodeEncodeError: a command holds half a character; nothing was sent.
         """
-        connection = self._connection
-        if connection is None or not connection.is_connected:
-            raise RedisConnectionError  # sending would connect anew, and nobody would know to whom
-        # What cannot be packed is not waited for: each answer that nobody asked for would shift all that follow.
-        packed = b"".join([pack_command(tuple(c)) for c in commands])  # type: ignore[arg-type]  # of any number
+        wire = self._wire
+        if wire is None:
+            raise RedisConnectionError
+        # What cannot be sent is not waited for: each answer that nobody asked for would shift all that follow.
+        wire.send(pack(commands))
         loop = asyncio.get_running_loop()
         futures = [loop.create_future() for _ in commands]
         self._waiting.extend(futures)
         timer = _Timer(loop, deadline, futures[-1], self._on_loss)
         try:
-            # Written before anything is awaited: the order of the answers is the order of these calls.
-            await connection.send_packed_command(packed, check_health=False)
             answers = [await future for future in futures]
         finally:
             timer.cancel()
         for answer in answers:
-            if isinstance(answer, ResponseError):
+            if isinstance(answer, RedisError):
                 raise answer
         return answers
 
-    async def _listen(self, connection: Any) -> None:
-        waiting = self._waiting
-        try:
-            while True:
-                try:
-                    answer = await connection.read_response(
-                        timeout=math.inf, disconnect_on_error=False
-                    )
-                except ResponseError as error:
-                    answer = error
-                future = waiting.popleft()
-                if not future.done():
-                    future.set_result(answer)
-        except (RedisError, OSError, IndexError):
-            if self._connection is connection:
-                self._abandon()
-                self._on_loss()
-        finally:
-            await connection.disconnect(nowait=True)
+    def _answered(self, answer: Any) -> None:
+        if not self._waiting:
+            self.drop()  # nobody knows whose the next ones would be
+            self._on_loss()
+            return
+        future = self._waiting.popleft()
+        if not future.done():
+            future.set_result(answer)
+
+    def _lost(self) -> None:
+        self._abandon()
+        self._on_loss()
 
     def drop(self) -> None:
         """Break the connection: whatever comes back on it is of no use any more."""
-        if self._listener is not None:
-            self._listener.cancel()
+        if self._wire is not None:
+            self._wire.drop()
         self._abandon()
 
     def _abandon(self) -> None:
-        self._connection = None
-        self._listener = None
+        self._wire = None
         waiting, self._waiting = self._waiting, deque()
         for future in waiting:
             if not future.done():
@@ -132,10 +108,10 @@ class Line:
 
     async def close(self) -> None:
         """Break the connection and wait until it is gone."""
-        listener = self._listener
+        wire = self._wire
         self.drop()
-        if listener is not None:
-            await asyncio.gather(listener, return_exceptions=True)
+        if wire is not None:
+            await wire.close()
 
 
 class _Timer:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
+
+from timber.cache.coherence.wire import Wire, pack
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -21,14 +22,14 @@ logger: logging.Logger = logging.getLogger(__name__)
 PING_SECONDS = 1.0
 _CONNECT_SECONDS = 1.0
 _AGAIN_SECONDS = 0.1
+_PING = pack([("PING",)])
 
 
 class Subscription:
     """Holds the subscription for as long as it runs, on a connection of its own.
 
     Args:
-        client: says how to connect, by the older of the two protocols, in which messages are plain answers. A client's own
-            PubSub would connect anew by itself, and nobody would know what was missed.
+        client: says how to connect.
         channel: where clears are announced.
     """
 
@@ -41,6 +42,7 @@ class Subscription:
         self._listening = listening
         self._writing = writing
         self._is_answered = True
+        self._is_subscribed: asyncio.Future[None]
         self.ready: asyncio.Event = asyncio.Event()
 
     async def run(self) -> None:
@@ -58,39 +60,46 @@ class Subscription:
             await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _hold(self) -> None:
-        pool: Any = self._client.connection_pool
-        connection: Any = pool.make_connection()
+        loop = asyncio.get_running_loop()
+        self._is_subscribed = loop.create_future()
+        lost: asyncio.Future[None] = loop.create_future()
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            wire = await Wire.open(self._client, self._answered, lambda: _end(lost))
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
-                await connection.connect()
-                await connection.send_command("SUBSCRIBE", self._channel)
-            connection.socket_timeout = None
+            wire.send(pack([("SUBSCRIBE", self._channel)]))
             self._is_answered = True
-            create = asyncio.get_running_loop().create_task
-            tasks = {create(self._listen(connection)), create(self._ping(connection))}
+            tasks = {
+                loop.create_task(self._begin()),
+                loop.create_task(self._ping(wire)),
+            }
+            waiting: set[asyncio.Future[None]] = {lost, *tasks}
             try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                while not lost.done():
+                    done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                    for ended in done:
+                        ended.result()
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
-            for task in done:
-                task.result()
         finally:
-            await connection.disconnect(nowait=True)
+            await wire.close()
 
-    async def _listen(self, connection: Any) -> None:
-        while True:
-            answer = await connection.read_response(timeout=math.inf)
-            kind = answer[0]
-            if kind == b"message":
-                self._listening.message(answer[2])
-            elif kind == b"pong":
-                self._is_answered = True
-            elif kind == b"subscribe":
-                await self._subscribed()
+    def _answered(self, answer: Any) -> None:
+        if isinstance(answer, RedisError):
+            if not self._is_subscribed.done():
+                self._is_subscribed.set_exception(answer)
+            return
+        kind = answer[0]
+        if kind == b"message":
+            self._listening.message(answer[2])
+        elif kind == b"pong":
+            self._is_answered = True
+        elif kind == b"subscribe" and not self._is_subscribed.done():
+            self._is_subscribed.set_result(None)
 
-    async def _subscribed(self) -> None:
+    async def _begin(self) -> None:
+        await self._is_subscribed
         if not await self._store.probe():
             raise ConnectionResetError
         self._listening.subscribed()
@@ -98,12 +107,17 @@ class Subscription:
             raise ConnectionResetError
         self.ready.set()
 
-    async def _ping(self, connection: Any) -> None:
+    async def _ping(self, wire: Wire) -> None:
         """Half-open links are found here, and a server that has changed its role."""
         while True:
             await asyncio.sleep(PING_SECONDS)
             if not self._is_answered:
                 raise TimeoutError
             self._is_answered = False
-            await connection.send_command("PING")
+            wire.send(_PING)
             await self._store.probe()
+
+
+def _end(lost: asyncio.Future[None]) -> None:
+    if not lost.done():
+        lost.set_exception(ConnectionResetError())
