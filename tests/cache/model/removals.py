@@ -388,7 +388,7 @@ REMOVALS = [
         "L1 keeps nothing that was loaded before it hears again",
         _keeps_while_deaf,
         scenario(readers=(1,), warm=("l2",), extra=[scenarios.deaf(1)]),
-        preemptions=2,
+        preemptions=3,
     ),
     Removal(
         "a transaction leaves an owed row",
