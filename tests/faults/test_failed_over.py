@@ -51,7 +51,8 @@ async def fail_over(size: int, pair: list[Postgres], report: Report, folder: Pat
                 await asyncio.to_thread(pair[1].follow, pair[0])
                 await load.everybody_succeeds("run")
     finally:
-        pair[0].configure(synchronous_standby_names="''")
+        for server in pair:
+            server.configure(synchronous_standby_names="''")
         await db.dispose()
         journal.close()
     account = await account_of(pair[0], journal.path)

@@ -71,10 +71,11 @@ class Postgres:
         self._control("start", "--timeout=60", "--log=data/log", "--options=-k ..")
 
     def configure(self, **settings: str) -> None:
-        """Change settings while it runs."""
+        """Change settings, at once if it runs."""
         self._settings.update(settings)
-        self._write_settings()
-        self._control("reload")
+        if self.pid is not None:
+            self._write_settings()
+            self._control("reload")
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
         if self.pid is not None:
