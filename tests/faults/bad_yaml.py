@@ -63,7 +63,7 @@ class BadModels:
         try:
             return yaml.safe_dump(document, allow_unicode=True, sort_keys=False)
         except (yaml.YAMLError, RecursionError, TypeError, ValueError):
-            return repr(document)[:1000]
+            return shown(document, 1000)
 
     def _some_models(self) -> dict[str, Any]:
         """A model or two with a few columns: what is read soon is read often."""

@@ -53,7 +53,10 @@ class Weather:
     reconnects: int = 0
     wrong_victims: list[str] = field(default_factory=list)
     """Who was cancelled or failed although the time was not over."""
-    misreported: int = 0
+    misreported: list[str] = field(default_factory=list)
+    """Of whom something was said that is not so."""
+    unknown: int = 0
+    """Whose COMMIT was not answered by the end of a deadline: nothing is said of them."""
     slots_lost: int = 0
 
     @property
@@ -106,10 +109,11 @@ class Storm:
         weather.reconnects = self.made - made
         weather.slots_lost = PLACES - sum(free_places(self.db))
         there = await self.observer.keys()
-        weather.misreported = sum(
-            outcome != ("committed" if key in there else "rolled_back")
-            for key, outcome in said.items()
-        )
+        weather.unknown = sum(outcome == "unknown" for outcome in said.values())
+        for key, outcome in said.items():
+            true = "committed" if key in there else "rolled_back"
+            if outcome not in (true, "unknown"):
+                weather.misreported.append(f"{true}, called {outcome}")
         return weather
 
     async def _settle(self) -> None:

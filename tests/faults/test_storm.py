@@ -44,7 +44,9 @@ async def endure(make_db: MakeDb, observer: Observer, report: Report, size: Size
         for each in (calm, weather):
             report.count("useful transactions", each.useful)
             assert not each.wrong_victims, f"cancelled, and not meant: {each.wrong_victims[:5]}"
-            assert each.misreported == each.slots_lost == 0
+            report.count("not known at the deadline", each.unknown)
+            assert not each.misreported, each.misreported
+            assert each.slots_lost == 0
         cancels += weather.cancels
         reconnects += weather.reconnects
     report.count("cancels", cancels)

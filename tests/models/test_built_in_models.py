@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import asyncpg
 from sqlalchemy.schema import CreateIndex
 
+from timber.errors import ConfigurationError
 from timber.models import ModelRegistry
 
 FIELDS = {
@@ -121,3 +122,11 @@ def test_references_delete_what_belongs_to_the_row(registry: ModelRegistry) -> N
         ("tracker_events", "trackers", "CASCADE"),
     }
     assert all(isinstance(key, sa.ForeignKey) for key in keys)
+
+
+@pytest.mark.parametrize(
+    "language", ["", "{}", "{0.x}", "simple'; SELECT 1; --", "a b", "simple\n"]
+)
+def test_a_language_that_is_no_name_is_refused(language: str) -> None:
+    with pytest.raises(ConfigurationError, match="search_language"):
+        ModelRegistry(search_language=language)

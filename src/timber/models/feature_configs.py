@@ -6,15 +6,30 @@ Each part is a contract with the feature of that name; a model that declares one
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import re
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from timber.errors import ConfigurationError
 from timber.models.columns import ColumnName, Declaration, Sequence
 
 Seconds = Annotated[float, Field(gt=0, strict=False)]
 Weight = Literal["A", "B", "C", "D"]
-Language = Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?$")]
+_LANGUAGE: Final = r"[a-z_][a-z0-9_]*(\.[a-z_][a-z0-9_]*)?"
+Language = Annotated[str, Field(pattern=f"^{_LANGUAGE}$")]
+
+
+def check_language(name: object) -> None:
+    """Refuse a text search configuration whose name is no plain one: it becomes part of SQL.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if not isinstance(name, str) or not re.fullmatch(_LANGUAGE, name):
+        raise ConfigurationError(
+            "search_language is to be the name of a text search configuration of PostgreSQL, like simple or english."
+        )
 
 
 class SearchConfig(Declaration):

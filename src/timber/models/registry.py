@@ -20,6 +20,7 @@ from timber.models.factory import (
     create_extensions,
     new_metadata,
 )
+from timber.models.feature_configs import check_language
 from timber.models.feed_ddl import SQLTrigger, feed_function, feed_trigger
 from timber.models.fingerprint import fingerprint, written_for
 from timber.models.library_tables import add_library_tables
@@ -81,6 +82,7 @@ class ModelRegistry:
         built_in: bool = True,
         search_language: str = "simple",
     ) -> None:
+        check_language(search_language)
         found = _declarations(files, dirs, built_in=built_in)
         found.models += [Declared(config) for config in models]
         for cls in classes:
