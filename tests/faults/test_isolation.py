@@ -15,7 +15,7 @@ from tests.cache.servers import cache_server
 from tests.faults import rows
 from tests.faults.accounts import ISOLATIONS, make_registry
 from tests.faults.anomalies import CASES, POSSIBLE
-from tests.faults.report import Report, forms, seeded_bug
+from tests.faults.report import Report, seeded_bug
 from tests.faults.stage import play
 from tests.faults.transfers import TASKS, transfer_much
 from tests.harness.databases import Databases, connected
@@ -67,9 +67,23 @@ async def anomalies(bank: Bank, report: Report, cache_url: str | None, rounds: i
         assert not wrong, f"not what PostgreSQL promises: {wrong}"
 
 
-@pytest.fixture(
-    params=[None, *(pytest.param(url, marks=pytest.mark.slow) for url in ("memory", "redis"))]
-)
+def with_caches(short: int, full: int, *, timeout: float) -> pytest.MarkDecorator:
+    """The short form without a cache, the full one with each kind of it too; ``timeout`` in seconds is the full one's."""
+    slow = [pytest.mark.slow, pytest.mark.timeout(timeout)]
+    return pytest.mark.parametrize(
+        ("cache_url", "size"),
+        [
+            pytest.param(None, short, id="short"),
+            *(
+                pytest.param(cache, full, id=f"{cache}-full", marks=slow)
+                for cache in (None, "memory", "redis")
+            ),
+        ],
+        indirect=["cache_url"],
+    )
+
+
+@pytest.fixture
 def cache_url(request: pytest.FixtureRequest) -> Generator[str | None]:
     if request.param != "redis":
         yield request.param
@@ -78,7 +92,7 @@ def cache_url(request: pytest.FixtureRequest) -> Generator[str | None]:
         yield url
 
 
-@forms(1, 10, timeout=600)
+@with_caches(1, 10, timeout=600)
 async def test_each_level_prevents_what_postgresql_promises_and_no_more(
     bank: Bank, report: Report, cache_url: str | None, size: int
 ):
@@ -108,7 +122,7 @@ def promised(isolation: Isolation) -> list[str]:
     return [*always, *sums, *(["overdrawn"] if isolation == "serializable" else [])]
 
 
-@forms(10, 250, timeout=900)
+@with_caches(10, 250, timeout=900)
 async def test_money_is_neither_made_nor_lost_and_each_callback_runs_once(
     bank: Bank, report: Report, cache_url: str | None, size: int
 ):

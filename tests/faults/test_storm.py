@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from statistics import median
+from statistics import median, quantiles
 from typing import Any, NamedTuple
 
 import pytest
@@ -57,11 +57,12 @@ async def endure(make_db: MakeDb, observer: Observer, report: Report, size: Size
     if ratios:
         middle = median(ratios)
         report.figure("useful throughput", f"{middle:.0%} (median of {len(ratios)} paired rounds)")
-        report.figure("rounds", ", ".join(f"{ratio:.0%}" for ratio in sorted(ratios)))
+        lower, _, upper = quantiles(ratios, n=4)
+        report.figure("half of the rounds between", f"{lower:.0%} and {upper:.0%}")
         assert middle >= 0.8, ratios
 
 
-@forms(Size(1, 1.5), Size(9, 3.0, is_timed=True), timeout=300)
+@forms(Size(1, 1.5), Size(25, 1.0, is_timed=True), timeout=300)
 async def test_a_storm_of_cancels_hits_only_whom_it_is_meant_for_and_costs_few_connections(
     make_db: MakeDb, observer: Observer, report: Report, size: Size
 ):
