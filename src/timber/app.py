@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime, timedelta
-from importlib import import_module
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, overload
 
 import pydantic
 from typing_extensions import Unpack
 
-from timber.database.embedded import EmbeddedPostgres
-from timber.database.idempotency import IdempotentCommands
 from timber.database.levels import Isolation
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.pgbouncer import warn_of_feeds
 from timber.database.transactional import Decorator, make_transactional
 from timber.database.unit_of_work import UnitOfWork
 from timber.database.urls import parse_url
-from timber.errors import ConfigurationError, UnavailableError, UsageError
+from timber.errors import ConfigurationError, UsageError
 from timber.features.audit import AuditLog, AuditProvider
 from timber.features.background import Background
 from timber.features.built_in import features_of
 from timber.features.feature import FeatureProvider
-from timber.features.guard import FeatureGuard
-from timber.features.mixins import OrmMixins
 from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.privacy.privacy import Privacy
 from timber.repository import Repository
+from timber.running import EMBEDDED, Running
 from timber.services.base import Service
 from timber.services.notifications import NotificationDTO, NotificationService
 from timber.services.research import ResearchDTO, ResearchService
@@ -46,7 +41,6 @@ T = TypeVar("T")
 E = TypeVar("E", bound=pydantic.BaseModel)
 S = TypeVar("S", bound=Service[Any])
 
-EMBEDDED = "embedded"
 _DRAIN = 10.0  # seconds that `async with` waits at its end for what is still going on
 
 
@@ -80,7 +74,7 @@ class Timber:
         manager: type[AsyncDatabaseManager] = AsyncDatabaseManager,
         **keywords: Unpack[SettingsKeywords],
     ) -> None:
-        self._parts: _Parts | None = None
+        self._parts: Running | None = None
         self._state = (
             "has not been started: use `async with Timber(...)` or `await Timber(...).start()`"
         )
@@ -122,35 +116,9 @@ class Timber:
         for config in configs:
             features.check(config)
         warn_of_feeds(settings, [each.name for each in configs if each.features.feed is not None])
-        embedded = await _start_embedded(settings)
-        cache: CoherentCache | None = None
-        try:
-            db = self._manager(
-                embedded.url if embedded is not None else settings.database_url,
-                settings=settings,
-                clock=self._clock,
-                metadata=registry.metadata,
-            )
-            try:
-                await _connect(db, settings.connect_timeout)
-                if embedded is not None:
-                    await db.create_all_tables()
-                cache = await _open_cache(settings, db, registry)
-                parts = _Parts(db, registry, settings, features, embedded=embedded, cache=cache)
-                await features.start(db, registry)
-                if settings.background_work:
-                    parts.start_background()
-            except BaseException:
-                await features.close()
-                if cache is not None:
-                    await cache.close()
-                await db.close()
-                raise
-        except BaseException:
-            if embedded is not None:
-                await embedded.stop()
-            raise
-        self._parts = parts
+        self._parts = await Running.open(
+            settings, registry, features, manager=self._manager, clock=self._clock
+        )
         return self
 
     async def close(self, drain: float = 0.0) -> None:
@@ -163,20 +131,7 @@ class Timber:
         parts = self._parts
         if parts is None or parts.closing:
             return
-        parts.closing = True
-        if parts.background is not None:
-            await parts.background.close()
-        try:
-            await parts.commands.close()
-            if parts.cache is not None:
-                await parts.cache.settle()
-            await parts.db.close(drain)
-        except UsageError:
-            parts.closing = False
-            raise
-        await parts.features.close()
-        if parts.cache is not None:
-            await parts.cache.close()
+        await parts.close(drain)
         self._state = "is closed"
         self._parts = None
         self._services.clear()
@@ -209,7 +164,7 @@ class Timber:
     # What it holds
 
     @property
-    def _running(self) -> _Parts:
+    def _running(self) -> Running:
         if self._parts is None:
             raise UsageError(f"This Timber {self._state}.")
         return self._parts
@@ -477,80 +432,8 @@ class Timber:
         )
 
 
-class _Parts:
-    """What a running Timber holds."""
-
-    def __init__(
-        self,
-        db: AsyncDatabaseManager,
-        registry: ModelRegistry,
-        settings: TimberSettings,
-        features: Features,
-        *,
-        embedded: EmbeddedPostgres | None,
-        cache: CoherentCache | None,
-    ) -> None:
-        self.db = db
-        self.cache = cache
-        self.registry = registry
-        self.features = features
-        self.guard = FeatureGuard(db, registry)
-        self.mixins = OrmMixins(db, registry)
-        self.embedded = embedded
-        self.closing = False
-        self.background: Background | None = None
-        self.commands = IdempotentCommands(db)
-        made = db, registry, settings, features, cache
-        self.sessions = SessionService.of_settings(*made)
-        self.research = ResearchService.of_settings(*made)
-        self.notifications = NotificationService.of_settings(*made)
-        self.tracking = TrackingService.of_settings(*made)
-        built_in: tuple[Service[Any], ...] = (
-            self.sessions,
-            self.research,
-            self.notifications,
-            self.tracking,
-        )
-        self.privacy: Privacy | None = None
-        self.built_in = {registry.get_model(service.name): service for service in built_in}
-
-    def start_background(self) -> None:
-        self.background = Background(self.features.background())
-        self.background.start()
-
-
 async def initialize_timber(
     database_url: str | None = None, **settings: Unpack[SettingsKeywords]
 ) -> Timber:
     """A running :class:`Timber`, to be closed with ``await timber.close()``."""
     return await Timber(database_url, **settings).start()
-
-
-async def _start_embedded(settings: TimberSettings) -> EmbeddedPostgres | None:
-    if settings.database_url != EMBEDDED:
-        return None
-    if settings.production:
-        raise ConfigurationError(
-            "The embedded PostgreSQL is for development and TIMBER_ENV is production: "
-            "set database_url to a server's."
-        )
-    return await EmbeddedPostgres.start(settings.embedded_directory / "postgres")
-
-
-async def _open_cache(
-    settings: TimberSettings, db: AsyncDatabaseManager, registry: ModelRegistry
-) -> CoherentCache | None:
-    if settings.cache_url is None or not settings.cache_enabled:
-        return None
-    # Whoever has no cache imports none.
-    opening = import_module("timber.cache.opening")
-    opened: CoherentCache | None = await opening.open_cache(settings, db, registry)
-    return opened
-
-
-async def _connect(db: AsyncDatabaseManager, seconds: float) -> None:
-    try:
-        async with asyncio.timeout(seconds):
-            await db.ping()
-    except TimeoutError as error:
-        raise UnavailableError(f"Cannot reach {db.target}: no answer in {seconds:g} s.") from error

@@ -8,13 +8,14 @@ from uuid import uuid4
 from rich.console import Console
 from sqlalchemy import text
 
-from timber.app import EMBEDDED, Timber
+from timber.app import Timber
 from timber.cli.answers import FOUND, answer
 from timber.cli.checks import CheckFailedError
 from timber.cli.demo_steps import Demo
 from timber.cli.demo_stocks import MODELS
 from timber.cli.screen import Screen
 from timber.errors import ServiceError
+from timber.running import EMBEDDED
 
 
 def run_demo(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from timber.app import EMBEDDED
 from timber.database.embedded import EmbeddedPostgres
 from timber.database.manager import AsyncDatabaseManager
+from timber.running import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator

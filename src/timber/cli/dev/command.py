@@ -93,9 +93,9 @@ def _set_up(database_url: str | None) -> None:
 @contextmanager
 def _database(settings: TimberSettings) -> Generator[tuple[str, str | None]]:
     """Hold the embedded server, so that it outlives the restarts of the application; what there is to say of it."""
-    from timber.app import EMBEDDED
     from timber.database.embedded import EmbeddedPostgres
     from timber.database.urls import name_of, parse_url
+    from timber.running import EMBEDDED
 
     if settings.database_url != EMBEDDED:
         yield name_of(parse_url(settings.database_url)), None

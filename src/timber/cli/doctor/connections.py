@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from timber.app import EMBEDDED
 from timber.cli.doctor.findings import Finding, listed
 from timber.database.pgbouncer import pooler_advice
 from timber.database.statements import Statement
 from timber.database.urls import parse_url
+from timber.running import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -6,8 +6,8 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from timber.app import EMBEDDED
 from timber.cli.doctor.findings import Finding, listed
+from timber.running import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
