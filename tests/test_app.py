@@ -139,6 +139,7 @@ def test_every_setting_is_a_keyword():
         ({"database_url": "postgresql://h/n", "pool_sice": 3}, "pool_sice"),
         ({"database_url": "postgresql://h/n", "pool_size": 0}, "pool_size"),
         ({"database_url": "postgresql://h/n", "pool_timeout": "soon"}, "pool_timeout"),
+        ({"database_url": "postgresql://h/n", "lock_timeout": 1e308}, "lock_timeout"),
         (
             {
                 "database_url": "postgresql://h/n",

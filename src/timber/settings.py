@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from timber.errors import ConfigurationError
 
 Seconds = Annotated[float, Field(gt=0)]
+ServerSeconds = Annotated[float, Field(gt=0, le=2_147_483)]
+"""What PostgreSQL counts, in milliseconds, for up to 24 days."""
 
 
 class TimberSettings(BaseSettings):
@@ -94,11 +96,11 @@ class TimberSettings(BaseSettings):
     """A pooled connection idle for longer is pinged before it is used."""
     connect_timeout: Seconds = 10.0
     """How long opening a connection may take, over all hosts of the URL."""
-    statement_timeout: Seconds = 30.0
+    statement_timeout: ServerSeconds = 30.0
     """How long one statement may take; the server ends it then."""
-    lock_timeout: Seconds | None = None
+    lock_timeout: ServerSeconds | None = None
     """How long a statement waits for a lock; None for as long as it may take."""
-    idle_in_transaction_session_timeout: Seconds | None = 60.0
+    idle_in_transaction_session_timeout: ServerSeconds | None = 60.0
     """How long a transaction may send nothing; the server ends it then."""
     commit_timeout: Seconds = 5.0
     """How long a COMMIT, or a lone write that was cancelled, may take to finish before its outcome is unknown."""

@@ -15,7 +15,7 @@ from timber.database.manager import AsyncDatabaseManager
 from timber.database.pgbouncer import check_migrating, warn_of_feeds
 from timber.database.statements import Statement
 from timber.database.urls import connect_arguments, name_of, parse_url
-from timber.errors import ConfigurationError
+from timber.errors import ConfigurationError, UsageError
 from timber.settings import TimberSettings
 
 PASSWORD = "canary-p%40ss"
@@ -162,6 +162,14 @@ def test_behind_pgbouncer_a_connection_has_no_settings_and_keeps_no_statements()
     assert arguments["prepared_statement_cache_size"] == 0
     names = {arguments["prepared_statement_name_func"]() for _ in range(10)}
     assert len(names) == 10
+
+
+@pytest.mark.parametrize("name", ["statement_timeout", "lock_timeout"])
+def test_a_timeout_that_postgresql_cannot_count_is_refused(name: str):
+    for seconds in (1e308, float("inf"), float("nan")):
+        with pytest.raises(UsageError, match="24 days"):
+            TransactionOptions(**{name: seconds})
+    TransactionOptions(**{name: 2_147_483})
 
 
 def test_a_transaction_makes_the_settings_that_a_connection_cannot_have():

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from timber.context import remaining
+from timber.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +30,11 @@ class TransactionOptions:
     deferrable: bool = False
     statement_timeout: float | None = None
     lock_timeout: float | None = None
+
+    def __post_init__(self) -> None:
+        for seconds in (self.statement_timeout, self.lock_timeout):
+            if seconds is not None and not seconds <= 2_147_483:
+                raise UsageError("A timeout of PostgreSQL is 2147483 seconds (24 days) at most.")
 
     def begin(self, statement_timeout: float, local: Mapping[str, float]) -> str:
         """BEGIN and the settings as one message, in which the server is told of a deadline too.
