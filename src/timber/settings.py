@@ -124,7 +124,7 @@ class TimberSettings(BaseSettings):
     outage_attempts: int = Field(default=3, ge=1)
     """How often work is tried whose connection fails."""
     outage_wait: Seconds = 1.0
-    """First wait after an outage; doubled each time."""
+    """First wait after an outage; doubled each time, and up to a quarter longer by chance."""
     outage_wait_max: Seconds = 10.0
     """The longest of these waits."""
     retry_budget: Seconds = 60.0

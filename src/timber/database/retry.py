@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 import time
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 logger: logging.Logger = logging.getLogger(__name__)
 
 Trouble = Literal["conflict", "outage"]
+_LONGER: Final = 1.25
+"""By how much a wait after an outage may be longer, so that all who were cut off do not come back at once."""
 
 
 class Passing(NamedTuple):
@@ -255,4 +258,7 @@ class _Waits(wait_base):
 
     def __call__(self, retry_state: RetryCallState) -> float:
         trouble = self._attempts._trouble(_error_of(retry_state))
-        return float((self._conflict if trouble == "conflict" else self._outage)(retry_state))
+        if trouble == "conflict":
+            return float(self._conflict(retry_state))
+        # Never less: those who wait for a server do it in order to outlast something.
+        return float(self._outage(retry_state)) * random.uniform(1.0, _LONGER)  # noqa: S311  # no secret
