@@ -19,10 +19,10 @@ from timber.features.providers import Features
 from timber.models.registry import ModelRegistry
 from timber.privacy.privacy import Privacy
 from timber.services.base import Service
-from timber.services.notifications import NotificationService
-from timber.services.research import ResearchService
-from timber.services.sessions import SessionService
-from timber.services.tracking import TrackingService
+from timber.services.notifications import NotificationDTO, NotificationService
+from timber.services.research import ResearchDTO, ResearchService
+from timber.services.sessions import SessionDTO, SessionService
+from timber.services.tracking import TrackerDTO, TrackingService
 from timber.settings import TimberSettings
 
 if TYPE_CHECKING:
@@ -48,17 +48,19 @@ class Running:
         self.cache = cache
         self.registry = registry
         self.features = features
-        self.guard = FeatureGuard(db, registry)
-        self.mixins = OrmMixins(db, registry)
+        self.guard: FeatureGuard = FeatureGuard(db, registry)
+        self.mixins: OrmMixins = OrmMixins(db, registry)
         self.embedded = embedded
-        self.closing = False
+        self.closing: bool = False
         self.background: Background | None = None
-        self.commands = IdempotentCommands(db)
+        self.commands: IdempotentCommands = IdempotentCommands(db)
         made = db, registry, settings, features, cache
-        self.sessions = SessionService.of_settings(*made)
-        self.research = ResearchService.of_settings(*made)
-        self.notifications = NotificationService.of_settings(*made)
-        self.tracking = TrackingService.of_settings(*made)
+        self.sessions: SessionService[SessionDTO] = SessionService.of_settings(*made)
+        self.research: ResearchService[ResearchDTO] = ResearchService.of_settings(*made)
+        self.notifications: NotificationService[NotificationDTO] = NotificationService.of_settings(
+            *made
+        )
+        self.tracking: TrackingService[TrackerDTO] = TrackingService.of_settings(*made)
         built_in: tuple[Service[Any], ...] = (
             self.sessions,
             self.research,
@@ -66,7 +68,9 @@ class Running:
             self.tracking,
         )
         self.privacy: Privacy | None = None
-        self.built_in = {registry.get_model(service.name): service for service in built_in}
+        self.built_in: dict[type[Any], Service[Any]] = {
+            registry.get_model(service.name): service for service in built_in
+        }
 
     def start_background(self) -> None:
         self.background = Background(self.features.background())
