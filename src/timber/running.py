@@ -44,12 +44,13 @@ class Running:
         embedded: EmbeddedPostgres | None,
         cache: CoherentCache | None,
     ) -> None:
+        # The manager's moments hold them.
+        FeatureGuard(db, registry)
+        OrmMixins(db, registry)
         self.db = db
         self.cache = cache
         self.registry = registry
         self.features = features
-        self.guard: FeatureGuard = FeatureGuard(db, registry)
-        self.mixins: OrmMixins = OrmMixins(db, registry)
         self.embedded = embedded
         self.closing: bool = False
         self.background: Background | None = None

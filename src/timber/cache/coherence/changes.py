@@ -34,8 +34,8 @@ class Changes:
         return tuple(dict.fromkeys(name for names in self._names.values() for name in names))
 
     def add(self, model: str, ids: Iterable[object] = (), tags: Iterable[str] = ()) -> None:
-        """Rows of a model by their keys, and tags of the model's own. Neither of them means all of the model: a write that has touched no row
-        adds nothing by not being told here.
+        """Rows of a model by their keys, and tags of the model's own. Neither of them means all of the model: a write that has
+        touched no row adds nothing by not being told here.
         """
         names = [row_name(model, key) for key in ids]
         names += tags
