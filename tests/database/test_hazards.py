@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from uuid import uuid4
 
 import pytest
@@ -96,11 +96,12 @@ async def _read_in_a_unit(db: AsyncDatabaseManager) -> None:
 
 
 @pytest.fixture
-async def changing(observer: Observer) -> Observer:
+async def changing(observer: Observer) -> AsyncGenerator[Observer]:
     await observer.connection.execute(
-        "DROP TABLE IF EXISTS changing; CREATE TABLE changing (id int); INSERT INTO changing VALUES (1)"
+        "CREATE TABLE changing (id int); INSERT INTO changing VALUES (1)"
     )
-    return observer
+    yield observer
+    await observer.connection.execute("DROP TABLE changing")
 
 
 async def test_a_table_changed_outside_a_transaction_heals_by_itself(
