@@ -159,7 +159,7 @@ async def test_it_runs_in_a_database_of_ones_own_and_cleans_up(demo_url, folder)
 )
 def test_what_is_wrong_is_said_without_a_traceback(folder, arguments, environment, said):
     code, output = timber_command("demo", *arguments, folder=folder, **environment)
-    assert code == 1
+    assert code == 2
     assert said in output
     assert "Traceback" not in output
     assert "hush" not in output
@@ -271,7 +271,7 @@ def test_a_terminal_without_unicode_is_told_of_problems(folder):
         folder=folder,
         PYTHONIOENCODING="ascii",
     )
-    assert code == 1
+    assert code == 2
     assert "x Start PostgreSQL" in output
     assert output.isascii()
 

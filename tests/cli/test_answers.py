@@ -119,3 +119,29 @@ def test_an_interruption_says_that_the_work_goes_on_next_time(interrupted: str) 
     result = CliRunner().invoke(app, [interrupted])
     assert result.exit_code == INTERRUPTED
     assert "the same command goes on from there" in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("explain",), ("bogus",), ("privacy", "summary"), ("explain", "Session", "--limit", "many")],
+)
+def test_a_command_that_is_called_wrongly_says_so_in_json_too(arguments: tuple[str, ...]) -> None:
+    shown = CliRunner().invoke(app, [*arguments])
+    assert shown.exit_code == FAILED
+    assert "Usage: " in shown.stderr
+    result = CliRunner().invoke(app, [*arguments, "--json"])
+    assert result.exit_code == FAILED
+    error = json.loads(result.stdout)["error"]
+    assert error["type"] == "UsageError"
+    assert error["message"] in shown.stderr
+    assert not result.stderr
+
+
+def test_a_place_where_nothing_can_be_written_is_named(nowhere: None) -> None:
+    Path("shop").write_text("a file where a folder is to be")
+    for command in (["init", "shop"], ["migrate", "init", "-d", "shop/migrations"]):
+        result = CliRunner().invoke(app, [*command, "--json"])
+        assert result.exit_code == FAILED, result.output
+        error = json.loads(result.stdout)["error"]
+        assert error["type"] == "ConfigurationError"
+        assert error["message"].startswith("Cannot use shop")

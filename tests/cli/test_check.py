@@ -45,6 +45,18 @@ def test_models_are_read_without_a_server_where_none_is_to_be_had(tmp_path: Path
     assert "m.yaml:2" in found["ConfigurationError"][1]
 
 
+def test_models_that_nobody_has_named_are_not_passed_over_in_silence(tmp_path: Path) -> None:
+    assert check("--offline", code=0)["Models"] == (
+        "note",
+        "7, read and understood: all are Timber's own.",
+    )
+    (tmp_path / "m.yaml").write_text(
+        "version: 1\nmodels: [{name: A, table: a, columns: [{name: b, type: Text}]}]"
+    )
+    found = check("--offline", "--models", str(tmp_path), code=0)
+    assert found["Models"] == ("ok", "8, read and understood")
+
+
 def test_a_server_that_cannot_be_reached_stops_a_rollout() -> None:
     url = "postgresql://nobody:geheim@localhost:1/none"
     [(level, said)] = [

@@ -122,6 +122,10 @@ def test_what_analyze_runs_is_undone(filled: str) -> None:
         (("selec 1",), "syntax error"),
         (("SELECT 1; SELECT 2",), "multiple commands"),
         (("SELECT $1; SELECT 2",), "multiple commands"),
+        (
+            ("INSERT INTO sessions (user_id) VALUES ('secret')", "--analyze"),
+            'null value in column "id" of relation "sessions" violates not-null constraint.\n',
+        ),
     ],
 )
 def test_what_cannot_be_explained_is_said(

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from typer.testing import CliRunner
 
-from tests.harness.databases import Databases
+from tests.harness.databases import Databases, connected, run_apart
 from timber.cli.beginning import Framework, write_service
 from timber.cli.commands import app
 from timber.errors import ConfigurationError
@@ -68,6 +68,25 @@ def test_it_passes_its_own_tests_and_strict_types(
     run(folder / "shop", "mypy", "shop", "tests")
     url = test_databases.server_url
     run(folder / "shop", "pytest", "-p", "no:randomly", "-q", TIMBER_TEST_DATABASE_URL=url)
+
+
+def test_production_has_the_tables_of_its_models(folder: Path, bare_database_url: str) -> None:
+    write_service(folder, "shop", Framework.fastapi)
+    example = (folder / "shop" / ".env.example").read_text()
+    settings = dict(line.split("=", 1) for line in example.splitlines() if "=" in line)
+    assert (
+        f"TIMBER_MODEL_CONFIG_DIRS={settings['TIMBER_MODEL_CONFIG_DIRS']}"
+        in (folder / "shop" / "README.md").read_text()
+    )
+    settings["TIMBER_DATABASE_URL"] = bare_database_url
+    for command in ("migrate init", "migrate new -m first", "migrate up", "migrate check"):
+        run(folder / "shop", "timber", *command.split(), **settings)
+    run_apart(has_notes(bare_database_url))
+
+
+async def has_notes(url: str) -> None:
+    async with connected(url) as connection:
+        await connection.execute("SELECT title FROM notes")
 
 
 def test_it_says_what_it_has_written_and_what_comes_next(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -40,7 +42,7 @@ def test_the_commands_in_the_order_in_which_one_needs_them(here: Path) -> None:
     assert "There are no migrations in elsewhere" in migrate("check", "-d", "elsewhere", code=2)
     assert "holds migrations already" in migrate("init", code=2)
     said = migrate("new", "-m", "Initial: what's there")
-    assert "_initial_what_s_there.py" in said.replace("\n", "")
+    assert re.match(r"wrote migrations/versions/0001_\w{4}_initial_what_s_there\.py\n", said)
     assert "the table authors is missing" in migrate("check", code=1)
     assert "run `timber migrate up` first" in migrate("new", "-m", "too early", code=2)
     assert "CREATE TABLE authors" in migrate("sql")
@@ -52,6 +54,7 @@ def test_the_commands_in_the_order_in_which_one_needs_them(here: Path) -> None:
     assert "There is nothing to take back" in migrate("down", code=2)
     assert migrate("down", "base") == "Nothing to do.\n"
     assert "Can't locate revision identified by '77'" in migrate("up", "77", code=2)
+    assert "No such revision or branch '77'" in migrate("sql", "77:78", code=2)
 
 
 def test_data_that_a_migration_destroys_is_named(here: Path) -> None:
@@ -76,6 +79,26 @@ def test_a_password_is_never_printed(here: Path, command: tuple[str, ...]) -> No
         assert said.startswith("timber: ")
         assert SECRET not in said
         assert "geh@im" not in said
+
+
+def test_a_folder_that_cannot_be_written_to_is_no_lost_connection(here: Path) -> None:
+    migrate("init")
+    shutil.rmtree("migrations/versions")
+    Path("migrations/versions").touch()
+    said = migrate("new", "-m", "x", code=2)
+    assert re.match(r"timber: Cannot use .*/migrations/versions/.*: Not a directory\.\n", said)
+
+
+def test_who_names_no_models_is_told_whose_tables_a_migration_makes(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    migrate("init")
+    monkeypatch.delenv("TIMBER_MODEL_CONFIG_DIRS")
+    assert "no folder of models is named" in migrate("new", "-m", "timber's")
+    shutil.rmtree("migrations")
+    monkeypatch.setenv("TIMBER_MODEL_CONFIG_DIRS", "models")
+    migrate("init")
+    assert "no folder of models" not in migrate("new", "-m", "all")
 
 
 def test_broken_models_are_reported_where_they_are_broken(here: Path) -> None:

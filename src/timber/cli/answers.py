@@ -21,6 +21,8 @@ INTERRUPTED: Final = 130
 """The exit code of a command that was interrupted, by Ctrl-C for instance."""
 
 _WANTED = "timber.json"
+_CalledWrongly: type[Exception] = typer.BadParameter.__bases__[0]
+"""What a command line that does not fit is refused with; where it is defined differs between versions of typer."""
 
 
 def _note(context: typer.Context, wanted: bool) -> bool:  # noqa: FBT001  # typer calls it
@@ -39,10 +41,23 @@ class Commands(TyperGroup):
     """All commands: whatever error of Timber leaves one of them ends as its message and an exit code."""
 
     def invoke(self, ctx: Any) -> Any:
+        # Of a command that is called wrongly the option is never read.
+        ctx.meta[_WANTED] = "--json" in ctx.args
         try:
             return super().invoke(ctx)
+        except _CalledWrongly as error:
+            if not ctx.meta[_WANTED]:
+                raise  # its usage is shown beside it
+            wrong: Any = error
+            _tell(ctx, "UsageError", wrong.format_message())
+            raise typer.Exit(FAILED) from error
         except ServiceError as error:
             _tell(ctx, type(error).__name__, error.message)
+            raise typer.Exit(FAILED) from error
+        except OSError as error:
+            if error.filename is None:
+                raise
+            _tell(ctx, "ConfigurationError", f"Cannot use {error.filename}: {error.strerror}.")
             raise typer.Exit(FAILED) from error
         except KeyboardInterrupt as error:
             _tell(ctx, "Interrupted", str(error) or "Interrupted.")

@@ -47,7 +47,7 @@ async def look(settings: TimberSettings, *, offline: bool) -> list[Finding]:
     """Everything that has to be right before a start."""
     from timber.app import Timber
     from timber.cli.doctor.cache import cache
-    from timber.cli.doctor.findings import Finding, Patient
+    from timber.cli.doctor.findings import Finding, Patient, understood
     from timber.cli.doctor.indexes import indexes
     from timber.cli.doctor.server import extensions, server
     from timber.cli.reaching import reached
@@ -59,9 +59,7 @@ async def look(settings: TimberSettings, *, offline: bool) -> list[Finding]:
         registry = ModelRegistry(
             dirs=settings.model_config_dirs, search_language=settings.search_language
         )
-        findings.append(
-            Finding("Models", "ok", f"{len(registry.list_models())}, read and understood")
-        )
+        findings.append(understood(settings, registry))
         if offline:
             return findings
         async with reached(settings) as db:

@@ -9,7 +9,7 @@ from rich.console import Console
 from sqlalchemy import text
 
 from timber.app import Timber
-from timber.cli.answers import FOUND, answer
+from timber.cli.answers import FAILED, FOUND, answer
 from timber.cli.checks import CheckFailedError
 from timber.cli.demo_steps import Demo
 from timber.cli.demo_stocks import MODELS
@@ -21,7 +21,7 @@ from timber.running import EMBEDDED
 def run_demo(
     database_url: str, *, keep: bool, screen: Screen | None = None, as_json: bool = False
 ) -> int:
-    """Run every step; 0 if each found what it should, else 1."""
+    """Run every step; 0 if each found what it should, 1 if one did not, 2 if it could not be done."""
     screen = screen or Screen(Console(quiet=True) if as_json else None)
     code = _show(database_url, screen, keep=keep)
     if as_json:
@@ -42,7 +42,7 @@ def _show(database_url: str, screen: Screen, *, keep: bool) -> int:
         return FOUND
     except ServiceError as error:
         screen.problem(type(error).__name__, error.message)
-        return FOUND
+        return FAILED
     screen.end("Every step found what it should" + ("." if keep else "; its rows are gone again."))
     return 0
 

@@ -48,16 +48,22 @@ def new(
     """Write a migration from the differences between the models and the database."""
     settings = settings_of(database_url, models)
     files = _commands().new(directory, message=message, settings=settings, empty=empty)
-    data = {"wrote": [{"path": file.path, "destroys": file.loses} for file in files]}
+    data = {"wrote": [{"path": _from_here(file.path), "destroys": file.loses} for file in files]}
     answer(data, as_json=as_json)
     if as_json:
         return
     if not files:
         typer.echo("Nothing has changed: no migration was written (--empty writes one).")
     for file in files:
-        typer.echo(f"wrote {file.path}")
+        typer.echo(f"wrote {_from_here(file.path)}")
         for lost in file.loses:
             typer.echo(f"  it destroys data: {lost}", err=True)
+    if files and not settings.model_config_dirs:
+        typer.echo(
+            "  no folder of models is named (TIMBER_MODEL_CONFIG_DIRS, --models): besides Timber's own it knows only those "
+            "that env.py passes",
+            err=True,
+        )
     if files:
         typer.echo("Read before you run it: what it does is your decision.")
 
@@ -138,6 +144,12 @@ def sql(
     """Print the migrations as an SQL script, without a database."""
     script: str = _commands().sql(directory, revisions, lock_timeout=lock_timeout)
     answer({"sql": script}, [script.removesuffix("\n")], as_json=as_json)
+
+
+def _from_here(path: Path) -> Path:
+    """A path as one would type it: below the current folder without what leads there."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 def _commands() -> ModuleType:

@@ -145,7 +145,10 @@ class ModelRegistry:
     def _name(self, word: str) -> str:
         config = self._names.find(word)
         if config is None:
-            raise ConfigurationError(f"there is no model {word!r}{self._names.hint(word)}")
+            hint = self._names.hint(word) or (
+                "; models come from the folders in model_config_dirs (TIMBER_MODEL_CONFIG_DIRS) and from classes"
+            )
+            raise ConfigurationError(f"there is no model {word!r}{hint}")
         return config.name
 
     def list_models(self) -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from timber.cli.doctor.cache import cache
 from timber.cli.doctor.connections import connections, pooler, transactions
-from timber.cli.doctor.findings import Finding, Patient
+from timber.cli.doctor.findings import Finding, Patient, understood
 from timber.cli.doctor.here import settings as check_settings
 from timber.cli.doctor.here import versions
 from timber.cli.doctor.indexes import indexes
@@ -64,8 +64,7 @@ def _models(settings: TimberSettings, findings: list[Finding]) -> ModelRegistry 
             Finding("Models", "problem", error.message, "Mend them; timber check reads them again.")
         )
         return None
-    names = registry.list_models()
-    findings.append(Finding("Models", "ok", f"{len(names)}, read and understood"))
+    findings.append(understood(settings, registry))
     return registry
 
 

@@ -60,6 +60,19 @@ def worst(findings: Iterable[Finding]) -> Level:
     return worst_found
 
 
+def understood(settings: TimberSettings, registry: ModelRegistry) -> Finding:
+    """That the models have been read; where none are named, those of the application are not among them."""
+    models = f"{len(registry.list_models())}, read and understood"
+    if settings.model_config_dirs:
+        return Finding("Models", "ok", models)
+    return Finding(
+        "Models",
+        "note",
+        f"{models}: all are Timber's own.",
+        "Name the folder of yours by TIMBER_MODEL_CONFIG_DIRS or --models, and look again.",
+    )
+
+
 def listed(names: Iterable[str], most: int = 5) -> str:
     """``a, b and c``, or the first few and how many more."""
     names = list(names)

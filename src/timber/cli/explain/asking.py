@@ -132,8 +132,9 @@ async def explain_sql(settings: TimberSettings, sql: str, manner: Manner) -> Exp
                 else:
                     plan = await plan_of(driver, sql, analyze=manner.analyze, with_scans=scans)
         except FOREIGN as error:
-            # PostgreSQL's own words: there is nothing in them that was not typed here.
-            raise UsageError(f"PostgreSQL cannot explain it: {error}.") from error
+            # PostgreSQL's own words, without those about a row that --analyze tried to write.
+            said = str(error).partition("\n")[0].removesuffix(".")
+            raise UsageError(f"PostgreSQL cannot explain it: {said}.") from error
         return Explained(sql, plan, await _rows_of(db, plan))
 
 

@@ -54,17 +54,18 @@ def init(directory: Path | str = DIRECTORY) -> list[Path]:
     """Write the files that migrations begin with.
 
     Raises:
-        ConfigurationError: they are there already.
+        ConfigurationError: they are there already, or cannot be written.
     """
     directory = Path(directory)
     if (directory / "env.py").exists():
         raise ConfigurationError(f"{directory} holds migrations already.")
-    (directory / "versions").mkdir(parents=True, exist_ok=True)
     written = []
-    for template in sorted(_TEMPLATES.iterdir()):
-        path = directory / template.name.removesuffix(".template")
-        path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
-        written.append(path)
+    with timber_errors():
+        (directory / "versions").mkdir(parents=True, exist_ok=True)
+        for template in sorted(_TEMPLATES.iterdir()):
+            path = directory / template.name.removesuffix(".template")
+            path.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+            written.append(path)
     return written
 
 

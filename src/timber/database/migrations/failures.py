@@ -6,11 +6,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from alembic.script.revision import RevisionError
 from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from timber.database.errors import FOREIGN, translate
-from timber.errors import DatabaseError, ServiceError, UsageError
+from timber.errors import ConfigurationError, DatabaseError, ServiceError, UsageError
 
 # What PostgreSQL says then names tables and columns and never the value of a row.
 _SPEAKABLE: Final = ("0A", "25", "2B", "3F", "42", "54", "55", "58")
@@ -51,9 +52,11 @@ def timber_errors(target: str = "the database") -> Generator[None]:
     """What Alembic and the driver raise inside leaves as Timber's errors; what a migration's own code raises, as it is."""
     try:
         yield
-    except CommandError as error:
+    except (CommandError, RevisionError) as error:
         raise UsageError(str(error)) from error
     except FOREIGN as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise ConfigurationError(f"Cannot use {error.filename}: {error.strerror}.") from error
         if isinstance(error, SQLAlchemyError) and not isinstance(error, DBAPIError):
             raise UsageError(f"SQLAlchemy refused a step of the migration: {error}") from error
         raise translate(error, target) from error
