@@ -224,12 +224,17 @@ def service_error(error: BaseException) -> ServiceError:
     return error
 
 
+_SYNC, _FLUSH = b"S\0\0\0\x04", b"H\0\0\0\x04"
+
+
 class Sent:
     """What one connection has sent since :func:`messages`."""
 
     def __init__(self) -> None:
         self._texts: list[str] = []
         self.packets = 0
+        self.questions = 0
+        """Messages that the server answers at once: each is a round trip."""
 
     def note(self, query: Any) -> None:
         self._texts.append(query.query)
@@ -249,6 +254,7 @@ async def messages(db: AsyncDatabaseManager) -> Sent:
 
     def count(data: bytes) -> None:
         sent.packets += 1
+        sent.questions += bytes(data[:1]) == b"Q" or bytes(data[-5:]) in (_SYNC, _FLUSH)
         write(data)
 
     transport.write = count

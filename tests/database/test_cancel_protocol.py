@@ -45,6 +45,9 @@ def test_the_private_methods_of_the_driver_are_what_they_were():
     assert "self._cancel(waiter, cancel_waiter)" in inspect.getsource(
         connection._cancel_current_command
     )
+    assert "(query, record_class, ignore_custom_codec)" in inspect.getsource(
+        connection._get_statement
+    )
     assert list(inspect.signature(connection._process_log_message).parameters) == [
         "self", "fields", "last_query",
     ]  # fmt: skip

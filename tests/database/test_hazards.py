@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
 from uuid import uuid4
 
 import pytest
@@ -13,8 +14,10 @@ from sqlalchemy import text
 from tests.database.conftest import MakeDb
 from tests.database.ledger import (
     FIND,
+    INSERT_CODE,
     KEYS,
     SLEEP,
+    CallerError,
     Entry,
     Observer,
     add,
@@ -26,7 +29,7 @@ from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
 from timber.database.statements import Statement
 from timber.database.unit_of_work import UnitOfWork
-from timber.errors import ConflictError, SerializationError
+from timber.errors import ConflictError, SerializationError, ServiceError
 
 STAR = Statement("SELECT * FROM changing", label="list changing")
 
@@ -93,6 +96,61 @@ async def test_cancelled_during_begin_the_connection_is_well(
 async def _read_in_a_unit(db: AsyncDatabaseManager) -> None:
     async with db.unit_of_work():
         await db.fetch(KEYS)
+
+
+@pytest.mark.parametrize("then", ["prepared", "not prepared", "copy", "session", "nothing"])
+@pytest.mark.parametrize("ending", ["committed", "rolled_back"])
+async def test_a_first_statement_that_the_driver_refuses_leaves_the_transaction_as_it_is(
+    db: AsyncDatabaseManager, observer: Observer, then: str, ending: str
+):
+    """BEGIN is on its way by then, and nobody has asked for an answer to it."""
+    await insert(db, "before")
+    await db.fetch(FIND, (uuid4(),))
+    async with db.unit_of_work():
+        await insert(db, "before, with the id")
+    uow = db.unit_of_work()
+    with suppress(CallerError):
+        async with uow:
+            with pytest.raises(ServiceError):
+                await db.fetch(FIND, ("no key",))
+            if then == "prepared":
+                await insert(db, "then")
+            elif then == "not prepared":
+                await db.write(INSERT_CODE, (uuid4(), "then"))
+            elif then == "copy":
+                await db.copy("entry", ["id", "note"], [(uuid4(), "then")])
+            elif then == "session":
+                uow.session.add(Entry(note="then"))
+            if ending == "rolled_back":
+                raise CallerError
+    assert uow.outcome == ending
+    assert await observer.count() == 2 + (ending == "committed" and then != "nothing")
+    assert_nothing_is_held(db)
+    await insert(db, "afterwards")
+    assert "afterwards" in await observer.notes()
+
+
+@pytest.mark.parametrize("where", ["a unit of work", "a savepoint"])
+async def test_a_first_statement_that_the_server_refuses_undoes_what_it_began(
+    db: AsyncDatabaseManager, observer: Observer, where: str
+):
+    key = await insert(db, "there")
+    async with db.unit_of_work():
+        await insert(db, "prepared")
+    if where == "a unit of work":
+        with pytest.raises(ConflictError):
+            async with db.unit_of_work():
+                await insert(db, "twice", key)
+    else:
+        async with db.unit_of_work() as uow:
+            with pytest.raises(ConflictError):
+                async with uow.savepoint():
+                    await insert(db, "twice", key)
+            await insert(db, "outside")
+    rest = ["outside"] if where == "a savepoint" else []
+    assert sorted(await observer.notes()) == sorted(["there", "prepared", *rest])
+    assert_nothing_is_held(db)
+    await insert(db)
 
 
 @pytest.fixture

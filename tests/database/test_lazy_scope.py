@@ -12,6 +12,7 @@ from tests.database.conftest import MakeDb
 from tests.database.ledger import (
     DELETE,
     FIND,
+    IN_TRANSACTION,
     INSERT,
     INSERT_SILENTLY,
     KEYS,
@@ -134,6 +135,25 @@ async def test_a_savepoint_is_sent_with_its_first_statement(db: AsyncDatabaseMan
         "RELEASE SAVEPOINT timber_1",
         "COMMIT",
     ]
+
+
+async def test_what_begins_is_answered_with_the_first_statement_once_that_is_prepared(
+    db: AsyncDatabaseManager, observer: Observer
+):
+    sent = await messages(db)
+    await db.fetch(IN_TRANSACTION)
+    await insert(db, "lone")
+    before = sent.questions
+    async with db.unit_of_work(isolation="serializable", statement_timeout=5, lock_timeout=2):
+        assert (await db.fetch(IN_TRANSACTION))[0][0] is None
+        key = await insert(db, "prepared as a lone statement, without the transaction's id")
+        assert key not in await observer.keys()
+    assert sent.questions - before == 4, "a read, the write's text with the id, the write, COMMIT"
+    before = sent.questions
+    async with db.unit_of_work() as uow, uow.savepoint(), uow.savepoint():
+        await insert(db, "in both")
+    assert sent.questions - before == 4, "a write, RELEASE twice, COMMIT"
+    assert (await observer.notes()).count("in both") == 1
 
 
 async def test_begin_and_its_settings_are_one_message(db: AsyncDatabaseManager):

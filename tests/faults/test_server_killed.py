@@ -93,6 +93,8 @@ async def test_commits_acknowledged_too_early_are_caught(
 async def test_units_that_happen_by_half_are_caught(
     server: Postgres, report: Report, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("timber.database.levels.TransactionOptions.begin", lambda *_: "SELECT 1")
+    monkeypatch.setattr(
+        "timber.database.levels.TransactionOptions.begin", lambda *_: "SET timezone = 0"
+    )
     with pytest.raises(AssertionError, match=r"halved|doubled"):
         await kill(2, server, report, tmp_path)

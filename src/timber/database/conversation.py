@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from timber.context import GRACE, check_deadline, remaining
 from timber.database.adapter import AdapterTransaction
+from timber.database.driver import say_before
 from timber.database.errors import FOREIGN, came_from_server, is_lost, scrub, state_of
 from timber.database.holding import BUSY
 from timber.database.levels import Isolation, Level, TransactionOptions
@@ -65,7 +66,7 @@ class Conversation:
 
     async def fetch(self, statement: Statement, args: Sequence[object]) -> list[Any]:
         """Run a read."""
-        link = await self.ready()
+        link = await self.ready(statement.sql)
         try:
             return await self._core.fetch_on(link, statement, statement.sql, args)
         except BaseException as error:
@@ -75,10 +76,10 @@ class Conversation:
         self, statement: Statement, args: Sequence[object], check: Check | None
     ) -> list[Any]:
         """Run a write that returns rows; the transaction's id comes with the first."""
-        link = await self.ready()
-        self._may_have_written = True
         ask = self._xid is None and statement.returning
         sql = statement.sql_with_xid if ask else statement.sql
+        link = await self.ready(sql)
+        self._may_have_written = True
         try:
             rows = await self._core.fetch_on(link, statement, sql, args)
         except BaseException as error:
@@ -144,8 +145,11 @@ class Conversation:
         for level in self.levels:
             level.doom = level.doom or error
 
-    async def ready(self) -> Link:
+    async def ready(self, sql: str | None = None) -> Link:
         """The connection, with BEGIN and every SAVEPOINT sent.
+
+        Args:
+            sql: what is fetched next, if that is known: they may then be answered with it.
 
         Raises:
             UnitOfWorkDoomedError: an earlier statement failed.
@@ -153,7 +157,7 @@ class Conversation:
         self._check_can_go_on()
         check_deadline()
         if self._pending:
-            await self._send_pending()
+            await self._send_pending(sql)
         assert self.link is not None
         return self.link
 
@@ -179,14 +183,14 @@ class Conversation:
         if doom is not None:
             raise UnitOfWorkDoomedError from doom
 
-    async def _send_pending(self) -> None:
+    async def _send_pending(self, sql: str | None) -> None:
         if self.link is None:
             self.link = await self._take_link()
         self.link.quiet_since = BUSY
         try:
             for level in self.levels:
                 if not level.sent:
-                    await self._send_begin(level)
+                    await self._send_begin(level, sql)
                     level.sent = True
         except BaseException as error:
             self.fail(error)
@@ -197,16 +201,18 @@ class Conversation:
     async def _take_link(self) -> Link:
         return await self._core.connections.acquire(independent=self.independent)
 
-    async def _send_begin(self, level: Level) -> None:
+    async def _send_begin(self, level: Level, sql: str | None) -> None:
         assert self.link is not None
+        core, driver = self._core, self.link.driver
         if level.name is None:
             self._put_on(self.link)
-            core = self._core
             message = self._options.begin(core.settings.statement_timeout, core.local_settings)
-            await self.link.driver.execute(message)
-            core.holding.begin(self)
         else:
-            await self.link.driver.execute(f"SAVEPOINT {level.name}")
+            message = f"SAVEPOINT {level.name}"
+        if sql is None or not say_before(driver, message, sql):
+            await driver.execute(message)
+        if level.name is None:
+            core.holding.begin(self)
 
     async def _send_commit(self) -> None:
         assert self.link is not None

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 from asyncpg import connect_utils
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Callable
 
 PATIENCE: Final = 0.03
 """Seconds that a statement nobody wants any more may go on before the server is asked to cancel it. Most statements end by
@@ -38,6 +39,8 @@ class Driver(asyncpg.Connection):
     _protocol: Any
     _aborted: bool
     _cancellations: set[asyncio.Task[None]]
+    _stmt_cache: Any
+    _transport: asyncio.WriteTransport
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -50,6 +53,24 @@ class Driver(asyncpg.Connection):
             self.terminate()
         else:
             await super().close(timeout=timeout)
+
+    def say_before(self, text: str, query: str) -> bool:
+        """Send statements that return nothing ahead of ``query``, with which the server then answers them: a round trip less.
+
+        The next call has to be ``fetch(query)``, without a wait before it. The server looks at what is sent here when that
+        comes, or whatever else comes instead.
+
+        Args:
+            text: statements without parameters, with ``"; "`` between them.
+
+        Returns:
+            False where nothing was sent: ``query`` is not prepared yet, or a cancelled statement still has to be answered.
+        """
+        known = (query, self._protocol.get_record_class(), False)
+        if self._protocol._is_cancelling() or not self._stmt_cache.has(known):
+            return False
+        self._transport.write(_messages(text))
+        return True
 
     async def _cancel(
         self, waiter: asyncio.Future[None], cancel_waiter: asyncio.Future[None] | None = None
@@ -84,6 +105,25 @@ class Driver(asyncpg.Connection):
         if fields.get("F") == "syncrep.c":
             self.unreplicated = True
         super()._process_log_message(fields, last_query)  # type: ignore[misc]
+
+
+@lru_cache(maxsize=256)
+def _messages(text: str) -> bytes:
+    """Parse, Bind and Execute for each statement, without the Sync that would have them answered at once."""
+    return b"".join(
+        b"P%b\0%b\0\0\0" % (_length(len(sql) + 4), sql) + _BIND_AND_EXECUTE
+        for sql in text.encode().split(b"; ")
+    )
+
+
+def _length(body: int) -> bytes:
+    return struct.pack("!i", body + 4)
+
+
+_BIND_AND_EXECUTE: Final = (
+    b"B" + _length(8) + bytes(8)  # the unnamed portal and statement; no formats, values or results
+    + b"E" + _length(5) + bytes(5)
+)  # fmt: skip
 
 
 class Interruption:
@@ -123,6 +163,12 @@ class Interruption:
         await asyncio.sleep(PATIENCE)
         self._asked = True
         await request_cancel(self._driver)
+
+
+def say_before(driver: asyncpg.Connection[Any], text: str, query: str) -> bool:
+    """As :meth:`Driver.say_before`; False with another driver's connection, of an engine that was given."""
+    say: Callable[[str, str], bool] | None = getattr(driver, "say_before", None)
+    return say is not None and say(text, query)
 
 
 def is_unreplicated(driver: asyncpg.Connection[Any]) -> bool:

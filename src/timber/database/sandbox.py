@@ -73,6 +73,9 @@ class SandboxConnection(Driver):
             return await (self._commit() if word == "COMMIT" else self._roll_back())
         return await self._guarded(super().execute(query, *args, timeout=timeout))
 
+    def say_before(self, text: str, query: str) -> bool:  # noqa: ARG002  # whatever it is, it becomes a savepoint
+        return False
+
     async def fetch(self, query: str, *args: Any, **options: Any) -> Any:
         return await self._guarded(super().fetch(query, *args, **options))
 
