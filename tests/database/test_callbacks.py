@@ -21,7 +21,7 @@ from timber.database.levels import MOST_NOTED, Change
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
 from timber.database.unit_of_work import UnitOfWork
-from timber.errors import UnitOfWorkDoomedError, ValidationError
+from timber.errors import UnitOfWorkDoomedError, UsageError, ValidationError
 
 
 async def test_they_run_in_order_after_the_real_commit(
@@ -48,6 +48,18 @@ async def test_they_run_in_order_after_the_real_commit(
         ("of a savepoint", 2, "committed"),
         ("last", 2, "committed"),
     ]
+
+
+async def test_what_is_no_function_is_refused_at_its_line(db: AsyncDatabaseManager):
+    async def send() -> None:
+        raise AssertionError
+
+    async with db.unit_of_work() as uow:
+        for given in (None, send()):
+            for wait in (uow.on_commit, uow.on_rollback):
+                with pytest.raises(UsageError, match="a function that is called later"):
+                    wait(given)  # type: ignore[arg-type]
+    assert uow.outcome == "committed"
 
 
 async def test_a_savepoint_that_is_rolled_back_drops_its_own(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -11,6 +12,7 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
+from tests.database.conftest import MakeDb
 from tests.database.ledger import (
     INSERT,
     INSERT_CODE,
@@ -170,7 +172,7 @@ async def test_real_violations_name_the_constraint_and_no_value(
 async def test_missing_tables_and_columns_say_what_to_do(db: AsyncDatabaseManager):
     with pytest.raises(DatabaseError, match=r"table is missing in database .*create_all_tables"):
         await db.fetch(Statement("SELECT * FROM nowhere", label="x"))
-    with pytest.raises(DatabaseError, match=r"column .* migrations"):
+    with pytest.raises(DatabaseError, match=r"column .* `timber migrate up`"):
         await db.fetch(Statement("SELECT nothing FROM entry", label="x"))
 
 
@@ -275,3 +277,56 @@ def test_errors_survive_pickling_with_what_they_know(error: ServiceError):
     assert type(again) is type(error)
     assert str(again) == str(error)
     assert again.__dict__ == error.__dict__
+
+
+SAID: list[tuple[str, str]] = [
+    ("SELECT nope FROM entry", "names a column that is not there"),
+    ("SELECT * FROM nope", "look at the table's name"),
+    ("SELECT note = 5 FROM entry", "types in a statement do not go together"),
+    ("SELECT nope(5)", "the names of functions"),
+    ("SELEC 5", "an error in its syntax"),
+    ("SELECT note FROM entry a, entry b", "several of its tables have"),
+]
+
+
+@pytest.mark.parametrize(("sql", "said"), SAID)
+async def test_a_mistake_in_ones_own_sql_is_not_taken_for_an_old_database_alone(
+    db: AsyncDatabaseManager, sql: str, said: str
+):
+    with pytest.raises(DatabaseError, match=said):
+        async with db.unit_of_work() as uow:
+            await uow.session.execute(text(sql))
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("SELECT 1", r"wrapped in sqlalchemy\.text\(\)"),
+        (text("SELECT :missing"), r"https://sqlalche\.me/e/21/cd3x"),
+    ],
+)
+async def test_what_sqlalchemy_refuses_comes_with_a_way_on(
+    db: AsyncDatabaseManager, call: Any, said: str
+):
+    with pytest.raises(UsageError, match=said):
+        async with db.unit_of_work() as uow:
+            await uow.session.execute(call)
+
+
+def test_a_host_that_no_way_leads_to_was_never_connected():
+    error = translate(OSError(errno.EHOSTUNREACH, "no route to host"), "'shop' on far:5432")
+    assert type(error) is UnavailableError
+    assert str(error) == "Cannot reach 'shop' on far:5432: there is no way to that host."
+
+
+async def test_a_certificate_that_is_not_there_is_a_matter_of_the_settings(
+    make_db: MakeDb, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("PGSSLROOTCERT", raising=False)
+    monkeypatch.setenv("HOME", "/nowhere")
+    db = make_db("postgresql://u@127.0.0.1:9/d?sslmode=verify-full")
+    with pytest.raises(ConfigurationError, match="does not find a file"):
+        await db.ping()
+    monkeypatch.setenv("PGSSLROOTCERT", "/nowhere/root.crt")
+    with pytest.raises(UnavailableError, match="no such socket or certificate"):
+        await db.ping()

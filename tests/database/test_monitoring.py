@@ -200,7 +200,7 @@ async def test_analyzing_a_write_gives_real_counts_and_rolls_it_back(
 
 
 async def test_a_plan_of_something_wrong_is_an_error_like_any(db: AsyncDatabaseManager):
-    with pytest.raises(Exception, match="lacks a column"):
+    with pytest.raises(Exception, match="names a column that is not there"):
         await db.explain(text("SELECT nothing FROM entry"))
     assert_nothing_is_held(db)
 

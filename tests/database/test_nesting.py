@@ -285,3 +285,10 @@ async def test_without_a_reserve_an_independent_one_gives_up_in_time(make_db: Ma
             async with db.unit_of_work(independent=True):
                 await insert(db, "independent")
         await insert(db, "outer goes on")
+
+
+async def test_a_level_of_isolation_that_there_is_not_is_refused_at_its_line(
+    db: AsyncDatabaseManager,
+):
+    with pytest.raises(UsageError, match="read committed, repeatable read, serializable"):
+        db.unit_of_work(isolation="serialisable")  # type: ignore[arg-type]

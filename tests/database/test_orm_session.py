@@ -339,3 +339,52 @@ async def test_jsonb_goes_in_and_comes_out_on_both_paths(
         uow.session.expunge_all()
         assert [e.data for e in await uow.session.scalars(select(Entry))] == [value, value]
     assert await observer.value("SELECT count(DISTINCT data) FROM entry") == 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "ROLLBACK",
+        "rollback and chain",
+        "/* a */ -- b\n  Commit",
+        "BEGIN",
+        "end",
+        "ABORT",
+        "START  TRANSACTION READ ONLY",
+        "PREPARE TRANSACTION 'x'",
+    ],
+)
+async def test_a_statement_that_would_end_the_transaction_is_not_sent(
+    db: AsyncDatabaseManager, observer: Observer, sql: str
+):
+    async with db.unit_of_work() as uow:
+        await insert(db, "kept")
+        with pytest.raises(UsageError, match="leave its `async with` block"):
+            await uow.session.execute(text(sql))
+        with pytest.raises(UsageError, match="leave its `async with` block"):
+            await (await uow.session.connection()).exec_driver_sql(sql)
+    assert uow.outcome == "committed"
+    assert await observer.notes() == ["kept"]
+
+
+async def test_savepoints_of_ones_own_and_words_that_look_alike_are_sent(
+    db: AsyncDatabaseManager, observer: Observer
+):
+    async with db.unit_of_work() as uow:
+        for sql in (
+            "SAVEPOINT mine",
+            "INSERT INTO entry (id, note) VALUES (gen_random_uuid(), 'commit')",
+            "ROLLBACK TO SAVEPOINT mine",
+            "ROLLBACK WORK TO mine",
+            "/*" + "*/ /*" * 5_000 + "*/ SELECT 1",
+            "RELEASE mine",
+        ):
+            await uow.session.execute(text(sql))
+    assert await observer.count() == 0
+
+
+async def test_a_session_that_is_its_own_master_ends_its_transactions_as_it_likes(
+    db: AsyncDatabaseManager,
+):
+    async with db.engine.connect() as connection:
+        await connection.exec_driver_sql("COMMIT")

@@ -242,8 +242,10 @@ async def test_a_stream_inside_a_unit_of_work_sees_what_it_wrote(db: AsyncDataba
 async def test_one_is_used_once(db: AsyncDatabaseManager, observer: Observer):
     uow = db.unit_of_work()
     async with uow:
-        with pytest.raises(UnitOfWorkClosedError):
+        with pytest.raises(UsageError, match="entered already"):
             await uow.__aenter__()
+        with pytest.raises(UnitOfWorkSharedError):
+            await asyncio.create_task(uow.__aenter__())
         await insert(db, "once")
     with pytest.raises(UnitOfWorkClosedError):
         async with uow:

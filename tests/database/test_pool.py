@@ -25,7 +25,13 @@ from tests.database.ledger import (
 from tests.harness.proxy import Proxy
 from timber.context import deadline
 from timber.database.manager import AsyncDatabaseManager
-from timber.errors import PoolTimeoutError, QueryTimeoutError, ServiceError, ValidationError
+from timber.errors import (
+    PoolTimeoutError,
+    QueryTimeoutError,
+    ServiceError,
+    UsageError,
+    ValidationError,
+)
 
 # ------------------------------------------------------------------------------------------------------------ the pool
 
@@ -259,3 +265,15 @@ async def test_a_connection_that_cannot_be_introduced_gives_its_place_back(
     proxy.heal()
     await db.ping()
     assert_nothing_is_held(db)
+
+
+async def test_a_call_from_another_event_loop_says_so_and_disturbs_nobody(
+    db: AsyncDatabaseManager,
+):
+    async def elsewhere() -> None:
+        await db.ping()
+
+    await db.ping()
+    with pytest.raises(UsageError, match="another event loop"):
+        await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+    await db.ping()

@@ -99,6 +99,14 @@ def test_what_the_driver_is_told():
     assert arguments["server_settings"]["application_name"] == "shop"
 
 
+def test_a_way_of_encrypting_that_there_is_not_is_refused_with_those_there_are():
+    for mode in ("prefer", "verify-full", "verify_full"):
+        url = parse_url(f"postgresql://u@h/d?sslmode={mode}")
+        assert connect_arguments(url, TimberSettings())["ssl"] == mode
+    with pytest.raises(ConfigurationError, match="one of disable, allow, prefer, require"):
+        connect_arguments(parse_url("postgresql://u@h/d?sslmode=yes"), TimberSettings())
+
+
 def test_the_repr_of_settings_and_engine_hides_the_password():
     settings = TimberSettings(database_url=f"postgresql://user:{PASSWORD}@host/db")
     db = AsyncDatabaseManager(settings=settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ Article: Any = REGISTRY.get_model("Article")
 table: Any = Invoice.__table__
 articles: Any = Article.__table__
 
+NAIVE = datetime(2026, 1, 1, tzinfo=UTC).replace(tzinfo=None)
+
 FOUND: list[tuple[str, Callable[[], Any], set[str]]] = [
     ("a column", lambda: table.c.number == "2", {"2"}),
     ("an attribute of the mapped class", lambda: Invoice.number == "2", {"2"}),
@@ -32,6 +35,10 @@ FOUND: list[tuple[str, Callable[[], Any], set[str]]] = [
     ("two parameters of one name", lambda: sa.or_(table.c.number == sa.bindparam("x", "1"), table.c.customer == sa.bindparam("x", "1")), {"1"}),
     ("json", lambda: table.c.details["n"].as_integer() > 1, {"2", "3"}),
     ("any", lambda: sa.literal("b") == sa.any_(table.c.tags), {"2"}),
+    ("a column by its name", lambda: sa.column("number") == "2", {"2"}),
+    ("a column of every table", lambda: sa.column("ctid").is_not(None), {"1", "2", "3"}),
+    ("a column of a function", lambda: sa.literal("b").in_(sa.select(sa.func.unnest(table.c.tags).column_valued())), {"2"}),
+    ("an aware datetime", lambda: table.c.created_at < datetime(2999, 1, 1, tzinfo=UTC), {"1", "2", "3"}),
     ("case", lambda: sa.case((table.c.number == "1", True), else_=False), {"1"}),
     ("a subquery on another table", lambda: table.c.user_id.in_(sa.select(articles.c.user_id)), set()),
     ("a correlated subquery", lambda: ~sa.exists().where(articles.c.user_id == table.c.user_id), {"1", "2", "3"}),
@@ -104,6 +111,9 @@ BAD: list[tuple[str, Callable[[], Any], str]] = [
     ("an alias", lambda: table.alias().c.number == "1", "another table"),
     ("the same table of another registry", lambda: type(REGISTRY)(files=[__file__.replace("test_expressions.py", "models.yaml")], built_in=False).table("Invoice").c.number == "1", "another table"),
     ("a parameter without a value", lambda: table.c.number == sa.bindparam("x"), "without a value"),
+    ("a column that is not there", lambda: sa.column("nope") == 1, "names the column 'nope', which invoices does not have"),
+    ("a naive datetime", lambda: Invoice.created_at > NAIVE, "without a timezone"),
+    ("a naive datetime among others", lambda: table.c.created_at.in_([datetime.now(UTC), NAIVE]), "without a timezone"),
     ("text", lambda: sa.text("number = '1'"), "a filter is"),
     ("a whole table", lambda: table, "a filter is"),
     ("a mapped class", lambda: Invoice, "a filter is"),

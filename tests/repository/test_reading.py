@@ -7,10 +7,11 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+import sqlalchemy as sa
 from pydantic import AliasChoices, ConfigDict, Field
 
 from tests.repository.conftest import Clock, Sent, repository
-from tests.repository.models import REGISTRY, InvoiceDTO, InvoiceLine, TicketDTO, invoice
+from tests.repository.models import REGISTRY, InvoiceDTO, InvoiceLine, ThingDTO, TicketDTO, invoice
 from timber.database.manager import AsyncDatabaseManager
 from timber.dto import DTO
 from timber.errors import (
@@ -247,6 +248,39 @@ async def test_a_row_that_does_not_fit_the_dto_says_which_field_and_no_value(
     with pytest.raises(DatabaseError, match="customer") as refused:
         await invoices.find(into=Wrong)
     assert "secret" not in str(refused.value)
+
+
+async def test_a_row_that_something_else_wrote_is_named_by_its_key_and_column(
+    invoices: Invoices, db: AsyncDatabaseManager
+) -> None:
+    class Billed(InvoiceDTO):
+        details: dict[str, Any]
+
+    await invoices.insert(invoice("1", details={}))
+    stored = await invoices.insert(invoice("2", details={}))
+    async with db.unit_of_work() as uow:
+        sql = sa.text("UPDATE invoices SET details = '[\"a secret\"]' WHERE id = :id")
+        await uow.session.execute(sql, {"id": stored.id})
+    said = f"The row of invoices with the id {stored.id} does not fit Billed in details. It was written by something else"
+    with pytest.raises(DatabaseError) as refused:
+        await invoices.find(into=Billed, order_by="number")
+    assert str(refused.value).startswith(said)
+    assert "secret" not in str(refused.value)
+
+
+async def test_a_key_that_the_dto_does_not_have_is_not_named(things: Repository[ThingDTO]) -> None:
+    class Keyed(DTO):
+        word: int
+        id: int
+
+    class Keyless(DTO):
+        word: int
+
+    await things.insert_many([{"id": 7, "word": "a secret"}])
+    with pytest.raises(DatabaseError, match="The row of things with the id 7 does not fit Keyed"):
+        await things.find(into=Keyed)
+    with pytest.raises(DatabaseError, match="The row of things does not fit Keyless in word"):
+        await things.find(into=Keyless)
 
 
 def test_a_class_that_is_of_no_registry_is_refused(db: AsyncDatabaseManager) -> None:

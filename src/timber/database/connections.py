@@ -24,7 +24,7 @@ from timber.database.gate import Gate
 from timber.database.links import Introduction, Link
 from timber.database.shield import Shield
 from timber.database.waits import Waits
-from timber.errors import ServiceError, UnavailableError
+from timber.errors import ServiceError, UnavailableError, UsageError
 
 if TYPE_CHECKING:
     import asyncpg
@@ -94,6 +94,7 @@ class Connections:
         Raises:
             PoolTimeoutError: none became free in time.
             UnavailableError: the server cannot be reached.
+            UsageError: called in another event loop than the one in which the connection was made.
         """
         if self.cut:
             raise UnavailableError(f"The connection to {self._target} was closed here.")
@@ -239,6 +240,13 @@ class Connections:
         return link
 
     async def _is_alive(self, link: Link) -> bool:
+        driver: Any = link.driver
+        if driver._loop is not asyncio.get_running_loop():
+            link.fairy.close()
+            raise UsageError(
+                "This Timber works in another event loop than this call. Start one for each loop, or have the call made in its "
+                "loop, as by asyncio.run_coroutine_threadsafe()."
+            )
         if link.driver.is_closed() or link.era != self.news.era:
             return False
         if link.schema != self.news.schema:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from sqlalchemy import event
@@ -14,16 +15,25 @@ from sqlalchemy.util.concurrency import in_greenlet
 
 from timber.database.errors import FOREIGN, translate
 from timber.database.holding import BUSY
-from timber.database.sessions import TRANSACTION
+from timber.database.sessions import NOT_BY_HAND, TRANSACTION
 from timber.database.urls import connect_arguments
 from timber.dto import encode_json
-from timber.errors import ConfigurationError
+from timber.errors import ConfigurationError, UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL, Engine
 
     from timber.database.core import Core
     from timber.settings import TimberSettings
+
+
+_ENDS: Final = re.compile(
+    r"(?>\s+|--[^\n]*\n|/\*.*?\*/)*+"  # what stands in front of the first word
+    r"(?:(?:abort|begin|commit|end|start\s+transaction|prepare\s+transaction)\b"
+    r"|rollback\b(?!\s+(?:(?:work|transaction)\s+)?to\b))",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What begins or ends a transaction. Sent in a unit of work, its outcome would be another than the one that is told."""
 
 
 def make_engine(url: URL, settings: TimberSettings) -> AsyncEngine:
@@ -95,6 +105,8 @@ def listen(  # noqa: C901  # one small function for each event
     def begins(
         connection: Any, _cursor: Any, sql: str, _parameters: Any, context: Any, _many: object
     ) -> None:
+        if _ENDS.match(sql) and TRANSACTION in connection.get_execution_options():
+            raise UsageError(NOT_BY_HAND)
         mark(connection, BUSY)
         context.timber_began = sql, perf_counter()
 

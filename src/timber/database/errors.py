@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import sqlalchemy.orm.exc
 
 from timber.database.sqlstates import error_of
 from timber.errors import (
+    ConfigurationError,
     DatabaseError,
     PoolTimeoutError,
     SerializationError,
@@ -37,6 +39,8 @@ FOREIGN = (
 """What the layers below raise; everything else is a caller's own and passes unchanged."""
 
 _LAYERS = (sqlalchemy.exc.SQLAlchemyError, sqlalchemy.exc.EmulatedDBAPIException)
+
+_NO_WAY = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN)
 
 LOST_STATES = ("08", "57P01", "57P02", "57P03", "57P05")
 UNREACHABLE_STATES = (*LOST_STATES, "53300", "25006")
@@ -149,7 +153,7 @@ def _scrub_sqlalchemy(error: Any) -> None:
         error.args = (f"SQLSTATE {getattr(_innermost(error), 'sqlstate', None)}",)
 
 
-def _translate(  # noqa: C901, PLR0911  # one line for each kind of error
+def _translate(  # noqa: PLR0911  # one line for each kind of error
     error: BaseException, target: str
 ) -> ServiceError:
     if isinstance(error, asyncpg.InvalidCachedStatementError):
@@ -170,17 +174,34 @@ def _translate(  # noqa: C901, PLR0911  # one line for each kind of error
         return StaleDataError()
     if isinstance(error, sqlalchemy.exc.SQLAlchemyError):
         return _of_sqlalchemy(error)
-    if isinstance(error, socket.gaierror):
-        return UnavailableError(f"Cannot reach {target}: the host name is not known.")
-    if isinstance(error, TimeoutError):
-        return UnavailableError(f"Cannot reach {target}: no answer in time.")
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        # Its message may show the value.
+        return ConfigurationError(
+            "The driver (asyncpg) does not take a parameter of database_url, or does not find a file that it, or a PGSSL "
+            "variable of the environment, asks for: compare them with those of asyncpg.connect()."
+        )
     if isinstance(error, asyncpg.InterfaceError) and not _says_closed(error):
         return DatabaseError(
             "The driver refused the call: wrong number or type of arguments, or a wrong state."
         )
-    if isinstance(error, ConnectionRefusedError | FileNotFoundError):
-        return UnavailableError(f"Cannot reach {target}: nothing listens there.")
-    return UnavailableError(f"The connection to {target} was lost.")
+    return UnavailableError(_no_connection(error, target))
+
+
+def _no_connection(error: BaseException, target: str) -> str:
+    reason = None
+    if isinstance(error, socket.gaierror):
+        reason = "the host name is not known"
+    elif isinstance(error, TimeoutError):
+        reason = "no answer in time"
+    elif isinstance(error, ConnectionRefusedError):
+        reason = "nothing listens there"
+    elif isinstance(error, FileNotFoundError):
+        reason = "there is no such socket or certificate file"
+    elif isinstance(error, OSError) and error.errno in _NO_WAY:
+        reason = "there is no way to that host"
+    if reason is None:
+        return f"The connection to {target} was lost."
+    return f"Cannot reach {target}: {reason}."
 
 
 def _says_closed(error: BaseException) -> bool:
@@ -197,4 +218,9 @@ def _of_sqlalchemy(error: sqlalchemy.exc.SQLAlchemyError) -> ServiceError:
         error.orig, ValueError | TypeError | orjson.JSONEncodeError
     ):
         return ValidationError("A value does not fit its column.")
-    return UsageError(f"SQLAlchemy refused the call ({type(error).__name__}).")
+    refused = f"SQLAlchemy refused the call ({type(error).__name__})."
+    if isinstance(error, sqlalchemy.exc.ArgumentError):
+        refused += " SQL as a string has to be wrapped in sqlalchemy.text()."
+    if error.code is not None:
+        refused += f" What that is about: https://sqlalche.me/e/21/{error.code}"
+    return UsageError(refused)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from timber.context import remaining
 from timber.errors import UsageError
@@ -32,6 +32,8 @@ class TransactionOptions:
     lock_timeout: float | None = None
 
     def __post_init__(self) -> None:
+        if self.isolation is not None and self.isolation not in get_args(Isolation):
+            raise UsageError(f"isolation is one of {', '.join(get_args(Isolation))}.")
         for seconds in (self.statement_timeout, self.lock_timeout):
             if seconds is not None and not seconds <= 2_147_483:
                 raise UsageError("A timeout of PostgreSQL is 2147483 seconds (24 days) at most.")

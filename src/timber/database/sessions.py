@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 TRANSACTION = "timber_transaction"
 """The execution option that tells the engine's events which transaction a connection is in."""
+NOT_BY_HAND = (
+    "The unit of work begins, commits and rolls back for its session: leave its `async with` block to commit, raise "
+    "to roll back, and use `uow.savepoint()` for a part that may fail."
+)
+"""What is said to whoever begins or ends a unit of work's transaction by a call or a statement."""
 
 
 class _BoundSession(Session):
@@ -107,10 +112,7 @@ class UnitOfWorkSession(AsyncSession):
         super().add_all(instances)
 
     def _refuse(self, *_args: Any, **_options: Any) -> NoReturn:
-        raise UsageError(
-            "The unit of work begins, commits and rolls back for its session: leave its `async with` block to commit, raise "
-            "to roll back, and use `uow.savepoint()` for a part that may fail."
-        )
+        raise UsageError(NOT_BY_HAND)
 
     if not TYPE_CHECKING:
         commit = rollback = close = begin = begin_nested = reset = invalidate = _refuse

@@ -67,13 +67,22 @@ def _invalid(error: Any, _target: str) -> ServiceError:
 def _missing_table(_error: Any, target: str) -> ServiceError:
     return DatabaseError(
         f"A table is missing in {target}. Create the tables with "
-        "`await timber.db.create_all_tables()`, or run the migrations."
+        "`await timber.db.create_all_tables()`, or run the migrations; in a statement of your own, look at the table's name."
     )
 
 
 def _missing_column(_error: Any, target: str) -> ServiceError:
     return DatabaseError(
-        f"A table in {target} lacks a column of its model: the database is older than the code. Run the migrations."
+        f"A statement names a column that is not there in {target}. In a statement or expression of your own, mend the name; "
+        "else a table is older than its model: `timber migrate check` says which, and `timber migrate up` brings it on."
+    )
+
+
+def _other_type(error: Any, target: str) -> ServiceError:
+    return DatabaseError(
+        f"The types in a statement do not go together (SQLSTATE {error.sqlstate}). In a statement or expression of your own, "
+        "look at the types of what is compared and at the names of functions; else a column has another type in "
+        f"{target} than in its model: `timber migrate check` says which."
     )
 
 
@@ -135,6 +144,14 @@ _MAKERS: dict[str, Callable[[Any, str], ServiceError]] = {
     "42P01": _missing_table,
     "42P05": _missing_statement,
     "42703": _missing_column,
+    "42804": _other_type,
+    "42883": _other_type,
+    "42601": lambda *_: DatabaseError(
+        "PostgreSQL does not understand the statement: there is an error in its syntax (SQLSTATE 42601)."
+    ),
+    "42702": lambda *_: DatabaseError(
+        "A statement names a column that several of its tables have (SQLSTATE 42702): write the table before it."
+    ),
     "42501": lambda _, target: DatabaseError(
         f"The database user may not do that in {target}: a privilege is missing."
     ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
@@ -167,11 +168,11 @@ class UnitOfWork:
 
     def on_commit(self, callback: Callable[[], Awaitable[object] | object]) -> None:
         """Call ``callback`` after the real COMMIT, in the order given; a savepoint that is rolled back drops its own."""
-        self.transaction.levels[-1].on_commit.append(callback)
+        self.transaction.levels[-1].on_commit.append(_called_later(callback))
 
     def on_rollback(self, callback: Callable[[], Awaitable[object] | object]) -> None:
         """Call ``callback`` after the rollback of the innermost open savepoint or unit of work."""
-        self.transaction.levels[-1].on_rollback.append(callback)
+        self.transaction.levels[-1].on_rollback.append(_called_later(callback))
 
     def invalidate(
         self, model: str, *, ids: Iterable[object] = (), tags: Iterable[str] = ()
@@ -209,6 +210,12 @@ class UnitOfWork:
     # Begin and end
 
     async def __aenter__(self) -> Self:
+        if self._is_open:
+            self.check_owner()
+            raise UsageError(
+                "This unit of work has been entered already: what is inside its block is part of it. `uow.savepoint()` is a "
+                "part that may fail alone."
+            )
         if self._transaction is not None:
             raise UnitOfWorkClosedError
         outer = current_unit_of_work(self._core)
@@ -349,3 +356,13 @@ class UnitOfWork:
             _innermost.set(self._outer)
         if self._work is not None:
             self._core.door.end(self._work)
+
+
+def _called_later(callback: object) -> Callable[..., object]:
+    if callable(callback):
+        return callback
+    if inspect.iscoroutine(callback):
+        callback.close()  # it is never awaited, and need not say so as well
+    raise UsageError(
+        "A callback is a function that is called later: pass `send`, or `lambda: send(...)`, and not what `send(...)` gives."
+    )

@@ -30,6 +30,7 @@ _WHOLE_NUMBERS = (
     "max_cacheable_statement_size",
     "prepared_statement_cache_size",
 )
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _SECONDS = ("timeout", "command_timeout")
 
 
@@ -112,6 +113,8 @@ def _session_settings(settings: TimberSettings) -> dict[str, str]:
 def _argument(name: str, value: str | tuple[str, ...]) -> dict[str, Any]:
     """What a parameter of the URL means to the driver."""
     if name == "sslmode":
+        if str(value).replace("_", "-") not in _SSL_MODES:
+            raise ConfigurationError(f"sslmode in database_url is one of {', '.join(_SSL_MODES)}.")
         return {"ssl": value}
     if name == "connect_timeout":
         return {"timeout": _number(name, value)}

@@ -65,8 +65,8 @@ class Copies(Generic[E]):
             values = {key: values[name] for name, key in self._named}
         try:
             dto: E = self._validate(values)
-        except pydantic.ValidationError as error:
-            raise self._plan.misfit(error) from None
+        except pydantic.ValidationError:
+            raise self._plan.misfit([values]) from None
         return dto
 
     def record(self, frozen: FrozenRow) -> Copy:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import sqlalchemy as sa
+from sqlalchemy.sql.elements import ColumnClause
 from sqlalchemy.sql.selectable import ReturnsRows
 from sqlalchemy.sql.visitors import replacement_traverse
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
     from sqlalchemy.sql.visitors import ExternallyTraversible
 
     from timber.repository.source import Source
+
+
+_SYSTEM_COLUMNS: Final = ("tableoid", "xmin", "cmin", "xmax", "cmax", "ctid")
 
 
 class Expression(Condition):
@@ -40,9 +45,20 @@ class Expression(Condition):
                     "filters",
                     f"an expression reads {element.name}, which is encrypted; compare it with repository.where.{element.name}",
                 )
+            if _is_unknown(element, source.table):
+                raise ValidationError.of(
+                    "filters",
+                    f"an expression names the column {element.name!r}, which {source.table.name} does not have",
+                )
         for element in sa.sql.visitors.iterate(self.expression):
             if isinstance(element, sa.BindParameter) and element.required:
                 raise ValidationError.of("filters", "an expression has a parameter without a value")
+            if isinstance(element, sa.BindParameter) and _is_naive(element):
+                raise ValidationError.of(
+                    "filters",
+                    "an expression has a datetime without a timezone, which is another moment in each place; take an aware "
+                    "one, such as datetime.now(UTC)",
+                )
         binder.fixed = False
         return None
 
@@ -54,6 +70,26 @@ class Expression(Condition):
             return self.expression
         renamed: ColumnElement[Any] = replacement_traverse(self.expression, {}, _with_own_name)
         return renamed
+
+
+def _is_unknown(element: object, table: sa.Table) -> TypeGuard[ColumnClause[Any]]:
+    """Whether it is a column by its name alone, and no row of the table has one of that name."""
+    return (
+        isinstance(element, ColumnClause)
+        and not element.is_literal
+        and element.table is None
+        and element.name not in table.columns
+        and element.name not in (table.name, *_SYSTEM_COLUMNS)
+    )
+
+
+def _is_naive(parameter: sa.BindParameter[Any]) -> bool:
+    """Whether a column that holds moments is compared with a reading of some clock."""
+    if not (isinstance(parameter.type, sa.DateTime) and parameter.type.timezone):
+        return False
+    value: object = parameter.value
+    values = value if isinstance(value, list | tuple | set) else (value,)
+    return any(isinstance(one, datetime) and one.tzinfo is None for one in values)
 
 
 def _is_named(element: object) -> bool:

@@ -10,6 +10,7 @@ import types
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, Union, get_args, get_origin
+from uuid import UUID
 
 import pydantic
 import sqlalchemy as sa
@@ -21,7 +22,7 @@ from timber.errors import ConfigurationError, DatabaseError
 from timber.models.column_types import SEARCH_VECTOR
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from pydantic.fields import FieldInfo
     from sqlalchemy.engine import Dialect
@@ -147,8 +148,8 @@ class Plan(Generic[E]):
         try:
             # Values come in the order of the keys, and what a statement has behind them is not the DTO's.
             return [validate(dict(zip(keys, row, strict=False))) for row in rows]
-        except pydantic.ValidationError as error:
-            raise self.misfit(error) from None
+        except pydantic.ValidationError:
+            raise self.misfit(dict(zip(keys, row, strict=False)) for row in rows) from None
 
     async def load(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> list[E]:
         """DTOs of rows, the nested ones read first."""
@@ -156,8 +157,8 @@ class Plan(Generic[E]):
         validate = self._validate
         try:
             return [validate(values) for values in inputs]
-        except pydantic.ValidationError as error:
-            raise self.misfit(error) from None
+        except pydantic.ValidationError:
+            raise self.misfit(inputs) from None
 
     async def inputs(self, db: AsyncDatabaseManager, rows: Sequence[Any]) -> list[dict[str, Any]]:
         """What the DTO's validator takes for each row, with everything nested in it."""
@@ -173,15 +174,30 @@ class Plan(Generic[E]):
                 await branch.fill(db, rows, inputs)
         return inputs
 
-    def misfit(self, error: pydantic.ValidationError) -> DatabaseError:
-        """What is said of a row that the DTO's validator refuses."""
-        problems = dict.fromkeys(
-            ".".join(map(str, e["loc"])) for e in error.errors(include_input=False)
+    def misfit(self, inputs: Iterable[dict[str, Any]]) -> DatabaseError:
+        """What is said of the first row that the DTO's validator refuses."""
+        for values in inputs:
+            try:
+                self._validate(values)
+            except pydantic.ValidationError as error:
+                fields = dict.fromkeys(
+                    ".".join(map(str, e["loc"])) for e in error.errors(include_input=False)
+                )
+                return DatabaseError(
+                    f"{self._row_of(values)} does not fit {self.dto.__name__} in {', '.join(fields)}. It was written by "
+                    "something else than Timber, the table is not as the model says (see `timber migrate check`), or the DTO "
+                    "is of something else: mend the row, the table or the DTO."
+                )
+        raise AssertionError("every row fits")
+
+    def _row_of(self, values: Mapping[str, Any]) -> str:
+        config = self._config
+        key = values.get(
+            dict(zip(self.columns, self.keys, strict=False)).get(config.primary_key, "")
         )
-        return DatabaseError(
-            f"A stored {self._config.name} does not fit {self.dto.__name__} ({', '.join(problems)}): the table and the DTO "
-            "disagree."
-        )
+        # Other keys may be somebody's name.
+        named = f" with the {config.primary_key} {key}" if isinstance(key, UUID | int) else ""
+        return f"The row of {config.table}{named}"
 
 
 def _require_dto(dto: object) -> None:
