@@ -73,7 +73,7 @@ async def test_the_scripts_do_what_the_model_of_redis_does(stored: MakeStore) ->
                 model.delete(cleared)
             case "release" if leases:
                 ours, theirs = chance.choice(leases[-3:])
-                await store.release(ours)
+                await store.release([ours])
                 model.release(theirs)
             case _:
                 pass

@@ -220,9 +220,9 @@ class ScriptedStore:
         )
         return filled
 
-    async def release(self, lease: Lease) -> None:
+    async def release(self, leases: Sequence[Lease]) -> None:
         server = self._process.world.server
-        await self._do("release", lambda: server.release(lease), (), ["e"])
+        await self._do("release", lambda: [server.release(lease) for lease in leases], (), ["e"])
 
     async def clear(self, names: Sequence[str]) -> None:
         world = self._process.world

@@ -123,7 +123,7 @@ class Reading:
         try:
             frozen = kind.codec.freeze(await load())
         except BaseException:
-            levels.clock.spawn(self.release(lease))
+            levels.clock.spawn(self.release([lease]))
             raise
         payload = kind.codec.encode(frozen)
         try:
@@ -184,14 +184,13 @@ class Reading:
         except Exception:
             raise
         except BaseException:
-            for wish in wishes:
-                self.levels.clock.spawn(self.release(wish))
+            self.levels.clock.spawn(self.release(wishes))
             raise
 
-    async def release(self, lease: Lease | Wish) -> None:
-        """Give back a lease whose load was cut off, so that nobody waits for it."""
+    async def release(self, leases: Sequence[Lease | Wish]) -> None:
+        """Give back leases whose load was cut off, so that nobody waits for them."""
         assert self.levels.store is not None
         try:
-            await self.levels.store.release(lease)
+            await self.levels.store.release(leases)
         except UnreachableError:
-            return  # it expires
+            return  # they expire

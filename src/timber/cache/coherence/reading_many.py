@@ -107,8 +107,8 @@ async def _through(
         loaded = await load(missing)
         frozen = {name: kind.codec.freeze(loaded.get(name)) for name in missing}
     except BaseException:
-        for lease in leases.values():
-            levels.clock.spawn(reading.release(lease))
+        if leases:
+            levels.clock.spawn(reading.release(list(leases.values())))
         raise
     found.update(frozen)
     if levels.store is None:

@@ -194,9 +194,9 @@ class RedisStore:
             answers = await self._run(scripts.FILL, calls, self._read_deadline)
         return [bool(answer) for answer in answers]
 
-    async def release(self, lease: Lease | Wish) -> None:
-        with self._orphaning([lease]):
-            await self._release([(lease.name, lease.token)])
+    async def release(self, leases: Sequence[Lease | Wish]) -> None:
+        with self._orphaning(leases):
+            await self._release([(lease.name, lease.token) for lease in leases])
 
     async def _release(self, leases: Sequence[tuple[str, bytes]]) -> None:
         calls = [([self._keys.entry(name)], [LEASE + token]) for name, token in leases]

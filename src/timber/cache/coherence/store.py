@@ -69,8 +69,8 @@ class Store(Protocol):
         """Store values; False where the lease is gone or a tag has another generation."""
         raise NotImplementedError
 
-    async def release(self, lease: Lease | Wish) -> None:
-        """Give a lease back unused, also one that is only being asked for."""
+    async def release(self, leases: Sequence[Lease | Wish]) -> None:
+        """Give leases back unused, also those that are only being asked for."""
         raise NotImplementedError
 
     async def clear(self, names: Sequence[str]) -> None:
