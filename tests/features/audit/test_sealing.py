@@ -205,6 +205,7 @@ async def test_after_a_restore_on_another_server_a_new_era_begins(
     accounts = rows_of(bank, "Account")
     await accounts.insert(account(1))
     await accounts.insert(account(2))
+    await finished(bank)
     # As if all this came from a server that had counted a million transactions more.
     await tamper(audited_url, _AHEAD)
     with monkeypatch.context() as patch:
