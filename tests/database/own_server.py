@@ -9,7 +9,8 @@ import asyncpg
 from sqlalchemy import make_url
 
 from tests.harness.databases import run_apart
-from tests.harness.postgres import children_of, send, wait_until_ended
+from tests.harness.guard import children_of
+from tests.harness.postgres import send, wait_until_ended
 from timber.database.embedded import EmbeddedPostgres
 
 # The writer of the log would flush what a test wants to see lost.

@@ -16,6 +16,7 @@ from typing import Literal
 
 from sqlalchemy import URL, make_url
 
+from tests.harness.guard import children_of, guard
 from timber.database import embedded_cluster as cluster
 from timber.database.embedded_watch import Postmaster
 
@@ -61,6 +62,7 @@ class Postgres:
                 "--no-sync",
             ]
             cluster._run([*make, *options], self._account, cwd=self.folder)
+        guard(self.folder)
         self._write_settings()
         main = self.data / "postgresql.conf"
         if "test.conf" not in main.read_text():
@@ -150,25 +152,11 @@ def send(number: signal.Signals, processes: Iterable[int]) -> None:
 
 def wait_until_ended(processes: Iterable[int], *, seconds: float = 5.0) -> None:
     deadline = time.monotonic() + seconds
-    while any(_runs(pid) for pid in processes) and time.monotonic() < deadline:
+    while any(runs(pid) for pid in processes) and time.monotonic() < deadline:
         time.sleep(0.005)
 
 
-def children_of(parent: int) -> list[int]:
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            fields = (entry / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[1]) == parent:
-            found.append(int(entry.name))
-    return found
-
-
-def _runs(pid: int) -> bool:
+def runs(pid: int) -> bool:
     try:
         return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from tests.harness.postgres import Postgres, replicated
+from tests.harness.postgres import Postgres, replicated, runs, wait_until_ended
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.statements import Statement
 
@@ -62,3 +65,36 @@ async def test_a_primary_and_its_replica_change_places(folder: Path):
         for server in (one, two):
             server.thaw()
             server.stop("immediate")
+
+
+IN_THE_MIDDLE = """
+import sys, time
+from pathlib import Path
+from tests.harness.postgres import Postgres
+
+server = Postgres(Path(sys.argv[1]) / "one")
+server.start()
+if sys.argv[2] == "frozen":
+    server.freeze()
+print(*server.processes, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("state", ["running", "frozen"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_server_goes_when_the_process_of_its_test_goes(state: str, number: signal.Signals):
+    folder = Path(tempfile.mkdtemp(prefix="timber-own-"))
+    command = [sys.executable, "-c", IN_THE_MIDDLE, str(folder), state]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        processes = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(processes) > 1
+    finally:
+        process.send_signal(number)
+        process.communicate()
+    wait_until_ended(processes, seconds=60)
+    assert not any(runs(pid) for pid in processes)
+    while folder.exists():  # the last thing it does, and the test has a time limit
+        time.sleep(0.01)
