@@ -86,9 +86,10 @@ class Shell:
                 printed.append(line)
         return "".join(printed)
 
-    def serve(self) -> None:
-        """Begin ``timber dev``, and wait until it answers."""
-        self.run(f"timber dev --port {self.port} > served.txt 2>&1 &")
+    def serve(self, command: str) -> None:
+        """Begin ``timber dev`` in place of what it serves, and wait until it answers."""
+        self.stop_serving()
+        self.run(f"{command.strip()} --port {self.port} > served.txt 2>&1 &")
         self._serving = True
         until = time.monotonic() + 60
         while True:
@@ -103,7 +104,7 @@ class Shell:
     def stop_serving(self) -> None:
         """Ctrl-C in the other terminal."""
         if self._serving:
-            self.run("kill -INT %1; wait %1 || true")
+            self.run("kill -INT %%; wait %% || true")
             self._serving = False
 
     def close(self) -> None:
@@ -125,8 +126,8 @@ def play(shell: Shell, folder: Path, block: Block, shown: str | None) -> None:
     """Do what a block says, and hold what it prints against what is shown."""
     if block.file is not None:
         block.apply(folder)
-    elif block.text == "timber dev\n":
-        shell.serve()
+    elif block.text.startswith("timber dev"):
+        shell.serve(block.text)
     elif "pip install" in block.text:
         shell.run(block.text.splitlines()[-1])  # all of it is installed
     else:
