@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from timber.context import GRACE, remaining
 from timber.database.adapter import AdapterTransaction
 from timber.database.errors import FOREIGN, translate
-from timber.database.levels import TransactionOptions
+from timber.database.levels import PLAIN, TransactionOptions
 from timber.database.shield import Shield
 from timber.database.transaction import Transaction
 from timber.errors import Outcome, UsageError
@@ -35,7 +35,7 @@ class JoinedTransaction(Transaction):
     async def _take_link(self) -> Link:
         link = await self._core.connections.borrow(self.connection)
         if self.connection.in_transaction() or AdapterTransaction.is_on(link.adapter):
-            if self._options != TransactionOptions():
+            if self._options != PLAIN:
                 raise UsageError(
                     "The connection is in a transaction already: isolation, read_only, deferrable and timeouts belong to "
                     "whoever began it."

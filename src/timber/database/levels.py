@@ -67,6 +67,10 @@ class TransactionOptions:
         return "; ".join(parts)
 
 
+PLAIN: Final = TransactionOptions()
+"""Everything left to the connection's settings."""
+
+
 def local_settings(settings: TimberSettings) -> dict[str, float]:
     """The settings of a connection that each of its transactions can have instead, in seconds."""
     wanted = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from timber.database.levels import Isolation, TransactionOptions
+from timber.database.levels import PLAIN, Isolation, TransactionOptions
 from timber.database.sessions import OwnSession
 from timber.database.speaking import Speaker
 from timber.database.transactional import Decorator, make_transactional
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from timber.settings import TimberSettings
 
 T = TypeVar("T")
+_NOTHING: Final = (None, False, False, None, None)
 
 
 class Scopes(Speaker):
@@ -51,9 +52,8 @@ class Scopes(Speaker):
             independent: a transaction of its own although another one is open around it.
             connection: an existing connection to work on.
         """
-        options = TransactionOptions(
-            isolation, read_only, deferrable, statement_timeout, lock_timeout
-        )
+        asked = (isolation, read_only, deferrable, statement_timeout, lock_timeout)
+        options = PLAIN if asked == _NOTHING else TransactionOptions(*asked)
         return UnitOfWork(self._core, options, independent=independent, connection=connection)
 
     def current(self) -> UnitOfWork | None:

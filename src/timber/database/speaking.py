@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from timber.database.errors import FOREIGN
 from timber.database.streams import stream_alone, stream_inside
-from timber.database.unit_of_work import current_unit_of_work
+from timber.database.unit_of_work import current_transaction, current_unit_of_work
 from timber.errors import ValidationError
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ class Speaker:
 
     async def fetch(self, statement: Statement, args: Sequence[object] = ()) -> list[Any]:
         """The rows of a read."""
-        unit = current_unit_of_work(self._core)
-        if unit is None:
+        transaction = current_transaction(self._core)
+        if transaction is None:
             return await self._lone.fetch(statement, args)
-        return await unit.transaction.fetch(statement, args)
+        return await transaction.fetch(statement, args)
 
     async def write(
         self, statement: Statement, args: Sequence[object] = (), *, check: Check | None = None
@@ -40,10 +40,10 @@ class Speaker:
         Args:
             check: looks whether the write is there, if it is a lone one whose connection was lost.
         """
-        unit = current_unit_of_work(self._core)
-        if unit is None:
+        transaction = current_transaction(self._core)
+        if transaction is None:
             return await self._lone.write(statement, args, check)
-        return await unit.transaction.write(statement, args, check)
+        return await transaction.write(statement, args, check)
 
     async def execute(
         self, statement: Statement, args: Sequence[object] = (), *, check: Check | None = None
@@ -92,18 +92,18 @@ class Speaker:
     async def _run(
         self, label: str, work: Callable[[Any], Awaitable[int]], check: Check | None
     ) -> int:
-        unit = current_unit_of_work(self._core)
-        if unit is None:
+        transaction = current_transaction(self._core)
+        if transaction is None:
             result: int = await self._lone.run(label, work, check)
         else:
-            result = await unit.transaction.run(label, work)
+            result = await transaction.run(label, work)
         return result
 
     def cursor(
         self, statement: Statement, args: Sequence[object] = (), *, batch: int = 1000
     ) -> AbstractAsyncContextManager[AsyncIterator[list[Any]]]:
         """Batches of the rows of a read, by a cursor on the server; outside a unit of work on a connection of its own."""
-        unit = current_unit_of_work(self._core)
-        if unit is None:
+        transaction = current_transaction(self._core)
+        if transaction is None:
             return stream_alone(self._core, statement, args, batch)
-        return stream_inside(unit.transaction, statement, args, batch)
+        return stream_inside(transaction, statement, args, batch)

@@ -26,7 +26,9 @@ class Statement:
         label: ``verb model``, for logs and metrics.
     """
 
-    __slots__ = ("_binds", "_defaults", "label", "returning", "sql", "sql_with_xid")
+    __slots__ = (
+        "_defaults", "_names", "_processors", "label", "returning", "sql", "sql_with_xid",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,16 +45,18 @@ class Statement:
         self.returning: bool = returning
         asking = f"{sql}, pg_current_xact_id() AS {XID_COLUMN}" if returning else sql
         self.sql_with_xid: str = sql_with_xid or asking
-        self._binds = tuple(binds)
+        self._names = [name for name, _ in binds]
+        self._processors = [
+            (place, process) for place, (_, process) in enumerate(binds) if process is not None
+        ]
         self._defaults = dict(defaults or {})
 
     def bind(self, values: Mapping[str, Any]) -> list[Any]:
         """The arguments in their order, each through its type's bind processor."""
         defaults = self._defaults
-        arguments = []
-        for name, process in self._binds:
-            value = values[name] if name in values else defaults[name]
-            arguments.append(value if process is None else process(value))
+        arguments = [values[name] if name in values else defaults[name] for name in self._names]
+        for place, process in self._processors:
+            arguments[place] = process(arguments[place])
         return arguments
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from timber.database.errors import translate
 from timber.database.joined import JoinedTransaction
-from timber.database.levels import Change, TransactionOptions
+from timber.database.levels import PLAIN, Change, TransactionOptions
 from timber.database.outcome import note_outcome
 from timber.database.savepoint import Savepoint
 from timber.database.sessions import UnitOfWorkSession
@@ -50,6 +50,16 @@ def current_unit_of_work(core: Core) -> UnitOfWork | None:
             return unit
         unit = unit._outer
     return None
+
+
+def current_transaction(core: Core) -> Transaction | None:
+    """The transaction of the unit of work that a call made here joins.
+
+    Raises:
+        UnitOfWorkSharedError: this task has inherited one that belongs to another task.
+    """
+    unit = current_unit_of_work(core)
+    return None if unit is None else unit._transaction
 
 
 def units_around() -> Iterator[UnitOfWork]:
@@ -277,7 +287,7 @@ class UnitOfWork:
         return transaction
 
     def _check_can_nest(self) -> None:
-        if self._options != TransactionOptions():
+        if self._options != PLAIN:
             raise UsageError(
                 "A nested unit of work is a savepoint: isolation, read_only, deferrable and timeouts belong to the outermost "
                 "one."

@@ -52,9 +52,8 @@ class Sending(Telling[D]):
         """
         companions = self._companions(write)
         debt = self._debt(write)
-        unit = self.db.current()
-        is_alone = unit is None and not self._is_followed
-        if debt is not None and is_alone:
+        unit = self.db.current() if debt is not None else None
+        if debt is not None and unit is None and not self._is_followed:
             companions += self._owed(debt, many=_is_many(write))
         statement = build(_needs(companions, debt))
         args = bind(statement)
@@ -160,7 +159,8 @@ class Sending(Telling[D]):
     def _keys_of(self, rows: Sequence[Row]) -> list[Any] | None:
         """The keys of new rows; None where PostgreSQL makes them."""
         key = self.source.key
-        return [row[key] for row in rows] if all(key in row for row in rows) else None
+        keys = [row[key] for row in rows if key in row]
+        return keys if len(keys) == len(rows) else None
 
     async def _prepared_deletion(self, now: datetime | None, keys: list[Any] | None) -> Write:
         """A deletion that features have let pass.
@@ -263,8 +263,11 @@ def _count(records: Sequence[Any]) -> int:
 
 
 def _needs(companions: Sequence[Companion], debt: Debt | None = None) -> tuple[str, ...]:
+    own = debt.needs if debt is not None else ()
+    if not companions:
+        return own
     needed = dict.fromkeys(name for companion in companions for name in companion.needs)
-    return tuple(needed | dict.fromkeys(debt.needs) if debt is not None else needed)
+    return tuple(needed | dict.fromkeys(own))
 
 
 def _is_many(write: Write) -> bool:
