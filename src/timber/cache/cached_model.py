@@ -37,6 +37,7 @@ class CachedModel:
         lists: the columns by which lists are cached, and the tag of each.
         tags: every tag that a change of a row clears.
         watched: the columns whose change a copy can show.
+        needs: the columns of a written row by which its names are told.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class CachedModel:
         self.watched: frozenset[Any | str] = frozenset(
             [*self.tag_columns, *(name for name, _ in self.columns)]
         )
+        self.needs: tuple[Any, ...] = tuple(dict.fromkeys((self.key, *self.tag_columns)))
         self._followers = followers
         self._affected: dict[frozenset[str], frozenset[str]] = {}
 

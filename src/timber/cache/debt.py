@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from timber.cache.coherence.changes import MOST
@@ -34,6 +34,8 @@ class Debt:
         needs: the columns of the written rows by which their names are told.
     """
 
+    __slots__ = ("_former", "_id", "_model", "_names_rows", "_wholly", "needs")
+
     def __init__(
         self,
         model: CachedModel,
@@ -44,14 +46,17 @@ class Debt:
     ) -> None:
         self._model = model
         self._former = model.tags_of(*former)
-        self._wholly = [*wholly]
+        self._wholly = wholly
         self._names_rows = names_rows
-        self.needs: tuple[str | Any, ...] = tuple(dict.fromkeys((model.key, *model.tag_columns)))
+        self._id: UUID | None = None
+        self.needs: tuple[Any, ...] = model.needs
 
-    @cached_property
+    @property
     def id(self) -> UUID:
-        """The id of its owed row."""
-        return new_owed_id()
+        """The id of its owed row, made when it is first asked for."""
+        if self._id is None:
+            self._id = new_owed_id()
+        return self._id
 
     def told_by(self, rows: Iterable[Mapping[str, Any]]) -> list[Told]:
         """What the written rows, as they are now, tell."""

@@ -167,7 +167,7 @@ class ModelCache:
             names_rows: whether there can be copies under the keys of the rows.
         """
         model = self.model
-        shows, wholly = model.is_cached, []
+        shows, wholly = (model.rows and names_rows) or bool(model.tags), []
         if verb == "update":
             shows, wholly = model.shows(changed), model.followers(changed)
             if shows and not former and model.moves(changed):
@@ -176,7 +176,8 @@ class ModelCache:
             wholly = model.taken
         if not shows and not wholly:
             return None
-        former = former if shows and model.moves(changed) else ()
+        if former and not (shows and model.moves(changed)):
+            former = ()
         return Debt(model, former=former, wholly=wholly, names_rows=names_rows)
 
     def moves(self, changed: Collection[str]) -> bool:

@@ -100,6 +100,10 @@ class Rows:
             given[self._source.key] = self._source.check_key(id)
         return self._complete(given, self._source.clock())
 
+    def makes_key(self, values: object, id: object) -> bool:
+        """Whether the key of a new row is made here, so that nobody can have asked for it before."""
+        return self._makes_keys and id is None and self._source.key not in given_names(values)
+
     def new_many(self, items: Iterable[object]) -> tuple[list[Row], bool]:
         """Many complete rows, and whether none of their keys was there before; an error names positions as ``3.title``."""
         try:

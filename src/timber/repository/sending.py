@@ -42,6 +42,7 @@ class Sending(Telling[D]):
         *,
         check: Check | None = None,
         tail: str = "",
+        names_rows: bool = True,
     ) -> list[Any]:
         """Write rows, and what goes with them in the same statement; the records that it returns.
 
@@ -49,9 +50,10 @@ class Sending(Telling[D]):
             build: the statement that also returns these columns, behind its others.
             bind: its arguments.
             tail: the order of the records.
+            names_rows: whether there can be copies under the keys of the rows.
         """
         companions = self._companions(write)
-        debt = self._debt(write)
+        debt = self._debt(write, names_rows=names_rows)
         unit = self.db.current() if debt is not None else None
         if debt is not None and unit is None and not self._is_followed:
             companions += self._owed(debt, many=_is_many(write))

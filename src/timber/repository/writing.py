@@ -49,6 +49,7 @@ class Writing(Proving[D]):
             lambda needs: self._inserting(tuple(row), needs),
             lambda statement: self._bind(statement, row),
             check=self._proof_of_insert(row, values, id),
+            names_rows=not self._rows.makes_key(values, id),
         )
         return (await self._load_written(rows))[0]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from tests.cache.wired.conftest import MakeHouse
 from tests.cache.wired.house import House
 from timber import DatabaseError
 from timber.database.statements import Statement
+from timber.repository.rows import new_key
 
 STRANGE = ['a"b', "c\\d", "O'Brien", "{x},y", "$owed$", "größe 🪵", "NULL", "", "; COMMIT; --"]
 
@@ -53,6 +55,26 @@ async def test_it_is_no_message_of_its_own(house: House) -> None:
     async with house.timber.unit_of_work() as unit:
         unit.invalidate("Task")  # and nothing else: there is no COMMIT to go with
     assert (await names(house))[-1] == ["Task"]
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_row_is_named_by_its_key_only_where_that_may_have_been_asked_for(
+    house: House, alone: bool
+) -> None:
+    """Nobody can hold a copy, not even of there being none, under a key that was made with the row."""
+    key = new_key()
+    around: Any = nullcontext() if alone else house.timber.unit_of_work()
+    async with around:
+        await house.projects.insert({"user_id": "ann", "title": "made here"})
+        await house.projects.insert({"user_id": "bob", "title": "given"}, id=key)
+        await house.timber.service("Comment").create({"text": "hangs on no tag"})
+    tags = [f"projects.user_id:{user}" for user in ("ann", "bob")]
+    owed = [sorted(names) for names in await names(house)]
+    assert owed == (
+        [[tags[0]], sorted([f"Project:{key}", tags[1]])]
+        if alone
+        else [sorted([f"Project:{key}", *tags])]
+    )
 
 
 async def test_what_cannot_be_owed_is_not_committed(house: House) -> None:
