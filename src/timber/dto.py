@@ -97,6 +97,10 @@ def encode_json(value: object, field: str = "value") -> str:
 _OPTIONS = orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS
 
 
+_SHOWN = 60
+"""How many characters of a path are shown that has hundreds of steps, as where a value contains itself."""
+
+
 def _encode_other(value: object) -> str:
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.isoformat()
@@ -106,7 +110,8 @@ def _encode_other(value: object) -> str:
 def _check(value: object, path: str, depth: int) -> None:
     """Find the first thing in a value that JSON or jsonb cannot hold."""
     if depth > JSON_DEPTH_LIMIT:
-        raise ValidationError.of(path, f"is nested deeper than {JSON_DEPTH_LIMIT} levels")
+        way = path if len(path) <= _SHOWN else f"{path[:_SHOWN]}…"
+        raise ValidationError.of(way, f"is nested deeper than {JSON_DEPTH_LIMIT} levels")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
@@ -139,7 +144,7 @@ def _problem(value: object) -> str | None:  # noqa: PLR0911  # one line for each
     try:
         orjson.dumps(value, option=_OPTIONS)
     except TypeError:
-        return f"is a {type(value).__name__}, which is not a JSON value"
+        return f"is of the type {type(value).__name__}, which is not a JSON value"
     return None
 
 

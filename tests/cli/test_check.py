@@ -73,3 +73,26 @@ def test_a_setting_that_does_not_fit_cannot_be_checked(monkeypatch: pytest.Monke
     result = CliRunner().invoke(app, ["check", "--json"])
     assert result.exit_code == 2
     assert "pool_size" in json.loads(result.stdout)["error"]["message"]
+
+
+def test_a_variable_that_is_spelt_wrongly_does_not_pass_for_a_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TIMBER_POOL_SIZE", "3")
+    monkeypatch.setenv("TIMBER_TEST_DATABASE_URL", "postgresql://localhost/tests")
+    monkeypatch.setenv("TIMBER_SHOP_WINDOW", "the application's own")
+    assert "Environment" not in check("--offline", code=0)
+    monkeypatch.setenv("TIMBER_POOL_SIZ", "3")
+    assert check("--offline", code=0)["Environment"] == (
+        "warning",
+        "TIMBER_POOL_SIZ is not a setting (did you mean 'pool_size'?): it does nothing.",
+    )
+
+
+@pytest.mark.parametrize(("env", "warned"), [("prod", True), ("production", False), ("dev", False)])
+def test_a_production_that_is_none_is_said(
+    monkeypatch: pytest.MonkeyPatch, env: str, warned: bool
+) -> None:
+    monkeypatch.setenv("TIMBER_ENV", env)
+    found = check("--offline", code=0)
+    assert ("Environment" in found) is warned

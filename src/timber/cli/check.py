@@ -48,13 +48,14 @@ async def look(settings: TimberSettings, *, offline: bool) -> list[Finding]:
     from timber.app import Timber
     from timber.cli.doctor.cache import cache
     from timber.cli.doctor.findings import Finding, Patient, understood
+    from timber.cli.doctor.here import names
     from timber.cli.doctor.indexes import indexes
     from timber.cli.doctor.server import extensions, server
     from timber.cli.reaching import reached
     from timber.errors import ServiceError
     from timber.models.registry import ModelRegistry
 
-    findings = [Finding("Settings", "ok", f"for {settings.env}")]
+    findings = [Finding("Settings", "ok", f"for {settings.env}"), *names(settings)]
     try:
         registry = ModelRegistry(
             dirs=settings.model_config_dirs, search_language=settings.search_language

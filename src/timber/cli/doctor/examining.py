@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 from timber.cli.doctor.cache import cache
 from timber.cli.doctor.connections import connections, pooler, transactions
 from timber.cli.doctor.findings import Finding, Patient, understood
+from timber.cli.doctor.here import names, versions
 from timber.cli.doctor.here import settings as check_settings
-from timber.cli.doctor.here import versions
 from timber.cli.doctor.indexes import indexes
 from timber.cli.doctor.server import extensions, server
 from timber.cli.reaching import reached
@@ -34,7 +34,7 @@ async def examine(
     settings: TimberSettings, *, instances: int = 1, busy_seconds: float = 60.0
 ) -> list[Finding]:
     """Everything there is to say about these settings and what they lead to."""
-    findings = [*versions(), *check_settings(settings)]
+    findings = [*versions(), *names(settings), *check_settings(settings)]
     registry = _models(settings, findings)
     try:
         async with reached(settings) as db:

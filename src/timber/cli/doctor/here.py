@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from timber.cli.doctor.findings import Finding, listed
+from timber.models.column_types import nearest
 from timber.running import EMBEDDED
 
 if TYPE_CHECKING:
@@ -26,6 +28,30 @@ def versions() -> Iterator[Finding]:
         except PackageNotFoundError:  # run from a checkout that nobody installed
             found.append(f"{package}, not installed")
     yield Finding("Versions", "ok", listed(found, len(found)))
+
+
+def names(given: TimberSettings) -> Iterator[Finding]:
+    """What is spelt so that it counts for nothing."""
+    fields = type(given).model_fields
+    for name in sorted(os.environ):
+        field = name.lower().removeprefix("timber_")
+        if field == name.lower() or field in fields or field.startswith("test_"):
+            continue
+        # What is like no setting is the application's own.
+        if hint := nearest(field, fields):
+            yield Finding(
+                "Environment",
+                "warning",
+                f"{name} is not a setting{hint}: it does nothing.",
+                "Mend its name, or take it out.",
+            )
+    if given.env and not given.production and "production".startswith(given.env.lower()):
+        yield Finding(
+            "Environment",
+            "warning",
+            f"TIMBER_ENV is {given.env}, which is not production: what is only for development is allowed.",
+            "Write TIMBER_ENV=production in full.",
+        )
 
 
 def settings(given: TimberSettings) -> Iterator[Finding]:
