@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -30,17 +31,23 @@ class _Nowhere(SpanExporter):
 async def telemetry(url: URL) -> AsyncGenerator[Sequence[Comparison]]:
     """Comparisons of get by id with instrumentation off and on; ``off again`` shows what two equals differ by.
 
-    OpenTelemetry with a span for every statement, and with the sampler of most installations, for one trace in twenty.
+    OpenTelemetry with a span for every statement, with the sampler of most installations, for one trace in twenty, and with
+    that and no metrics, which may as well go to Prometheus.
     """
-    samplers = {"opentelemetry": ALWAYS_ON, "sampled": ParentBased(TraceIdRatioBased(0.05))}
-    ways = ("off", "off again", "prometheus", *samplers)
+    seldom = ParentBased(TraceIdRatioBased(0.05))
+    providers: dict[str, tuple[Sampler, metrics.MeterProvider]] = {
+        "opentelemetry": (ALWAYS_ON, _meters()),
+        "sampled": (seldom, _meters()),
+        "sampled spans alone": (seldom, metrics.NoOpMeterProvider()),
+    }
+    ways = ("off", "off again", "prometheus", *providers)
     async with AsyncExitStack() as stack:
         timbers = {way: await stack.enter_async_context(_timber(url)) for way in ways}
         await timbers["off"].db.create_all_tables()
         session = await timbers["off"].sessions.create_session("user-1", "research")
         prometheus.instrument(timbers["prometheus"], CollectorRegistry())
-        for way, sampler in samplers.items():
-            _instrument(timbers[way], sampler, stack)
+        for way, (sampler, meters) in providers.items():
+            _instrument(timbers[way], sampler, meters, stack)
         yield [
             Comparison(
                 f"telemetry_get_{tasks}",
@@ -49,18 +56,23 @@ async def telemetry(url: URL) -> AsyncGenerator[Sequence[Comparison]]:
                 {way: timber.sessions.repository.get for way, timber in timbers.items()},
                 lambda count: [session.id] * count,
                 tasks=tasks,
-                bounds=dict.fromkeys(("prometheus", *samplers), 1.15),
+                bounds=dict.fromkeys(("prometheus", *providers), 1.15),
             )
             for tasks in (1, 32)
         ]
 
 
-def _instrument(timber: Timber, sampler: Sampler, stack: AsyncExitStack) -> None:
-    tracers, meters = TracerProvider(sampler), MeterProvider([InMemoryMetricReader()])
+def _instrument(
+    timber: Timber, sampler: Sampler, meters: metrics.MeterProvider, stack: AsyncExitStack
+) -> None:
+    tracers = TracerProvider(sampler)
     tracers.add_span_processor(BatchSpanProcessor(_Nowhere()))
     stack.callback(tracers.shutdown)
-    stack.callback(meters.shutdown)
     opentelemetry.instrument(timber, tracer_provider=tracers, meter_provider=meters)
+
+
+def _meters() -> MeterProvider:
+    return MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
 
 
 def _timber(url: URL) -> Timber:

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
@@ -36,10 +36,15 @@ class Telemetry:
             timber, tracer_provider=self.tracers, meter_provider=self.meters, **options
         )
 
+    def finished(self) -> tuple[ReadableSpan, ...]:
+        self.on.flush()
+        return self.spans.get_finished_spans()
+
     def named(self, name: str) -> list[Any]:
-        return [span for span in self.spans.get_finished_spans() if span.name == name]
+        return [span for span in self.finished() if span.name == name]
 
     def metric(self, name: str) -> list[Any]:
+        self.on.flush()
         data = self.reader.get_metrics_data()
         return [
             point
@@ -51,7 +56,7 @@ class Telemetry:
         ]
 
     def everything(self) -> str:
-        spans = [span.to_json() for span in self.spans.get_finished_spans()]
+        spans = [span.to_json() for span in self.finished()]
         data = self.reader.get_metrics_data()
         return json.dumps(spans) + (data.to_json() if data else "")
 
@@ -179,7 +184,7 @@ async def test_once_removed_it_reports_nothing_any_more(
     telemetry.on.remove()
     telemetry.on.remove()
     await timber.sessions.create_session("u", "research")
-    assert not telemetry.spans.get_finished_spans()
+    assert not telemetry.finished()
     assert not telemetry.metric("db.client.connection.max")
     assert not timber.db.monitor.observers
 

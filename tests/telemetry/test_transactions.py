@@ -24,8 +24,7 @@ def telemetry(timber: Timber) -> Generator[Telemetry]:
 
 
 def transactions(telemetry: Telemetry) -> list[ReadableSpan]:
-    spans = telemetry.spans.get_finished_spans()
-    return [span for span in spans if span.name.startswith("TRANSACTION")]
+    return [span for span in telemetry.finished() if span.name.startswith("TRANSACTION")]
 
 
 async def test_a_unit_of_work_is_a_span_around_its_statements(

@@ -224,7 +224,11 @@ class AsyncDatabaseManager(Scopes):
                 "Closing %s cut off %d that went on after %g s.", self._target, left, drain
             )
             self._core.connections.cut_off()
-        await self.dispose()
+        try:
+            await self.dispose()
+        finally:
+            for callback in self.moments.closed:
+                callback()
         return left
 
     async def dispose(self) -> None:

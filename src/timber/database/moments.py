@@ -36,7 +36,8 @@ class Moments:
 
     ``begun`` sees each outermost unit of work when it is entered, before it has a connection. ``session_made`` and ``before_execute`` see what the ORM does, ``before_commit`` and the others each outermost unit of
     work. A callback of ``before_commit`` that raises rolls back; the later ones run when the outcome is settled: what
-    they give is awaited, if it is anything, in the unit's own task, and has to bear being cut off.
+    they give is awaited, if it is anything, in the unit's own task, and has to bear being cut off. ``closed`` is told when
+    the database has been closed.
     """
 
     begun: list[Callable[[EndingUnit], object]] = field(default_factory=list)
@@ -45,3 +46,4 @@ class Moments:
     before_commit: list[Callable[[EndingUnit], Any]] = field(default_factory=list)
     after_commit: list[Callable[[EndingUnit], Any]] = field(default_factory=list)
     after_rollback: list[Callable[[EndingUnit], Any]] = field(default_factory=list)
+    closed: list[Callable[[], object]] = field(default_factory=list)

@@ -11,11 +11,13 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 from timber.integrations.describing import describe, error_type
 from timber.integrations.figures import cache_reads, is_running
 from timber.integrations.jobs import JobFigures
+from timber.integrations.opentelemetry.afterwards import Afterwards
 from timber.integrations.opentelemetry.transactions import TransactionSpans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from opentelemetry.context import Context
     from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider, Observation
     from opentelemetry.trace import TracerProvider
 
@@ -68,9 +70,12 @@ class Instrumentation:
             **self._always,
         }
         self._jobs = JobFigures(timber)
+        self._afterwards = Afterwards()
         self._transactions: TransactionSpans | None = None
         if transactions:
-            self._transactions = TransactionSpans(timber, self._tracer, self._always)
+            self._transactions = TransactionSpans(
+                timber, self._tracer, self._always, self._afterwards
+            )
         self._kinds: dict[tuple[str, str], _Kind] = {}
         self._is_on = True
         self._durations = self._histogram(
@@ -83,6 +88,7 @@ class Instrumentation:
         self._observe()
         timber.db.monitor.observers.append(self._ran)
         timber.db.pool_waits.listeners.append(self._waited)
+        timber.db.moments.closed.append(self.flush)
 
     def remove(self) -> None:
         """Report nothing any more."""
@@ -94,17 +100,27 @@ class Instrumentation:
             return
         self._timber.db.monitor.observers.remove(self._ran)
         self._timber.db.pool_waits.listeners.remove(self._waited)
+        self._timber.db.moments.closed.remove(self.flush)
         if self._transactions is not None:
             self._transactions.remove()
+        self.flush()
+
+    def flush(self) -> None:
+        """Pass on to OpenTelemetry what ended in the last few milliseconds, which otherwise happens by itself a moment later."""
+        self._afterwards.flush()
 
     async def refresh(self) -> None:
         """Ask the database now how much work is left for workers, where metrics are collected by the event loop."""
+        self.flush()
         await self._jobs.refresh()
 
     # Statements
 
     def _ran(self, ran: Ran) -> None:
-        ended = time.time_ns()
+        within = self._transactions.context() if self._transactions is not None else None
+        self._afterwards.put_off(self._report, ran, time.time_ns(), within)
+
+    def _report(self, ran: Ran, ended: int, within: Context | None) -> None:
         kind = self._kinds.get((ran.sql, ran.label))
         if kind is None:
             kind = self._kind(ran.sql, ran.label)
@@ -113,12 +129,14 @@ class Instrumentation:
         self._durations.record(ran.seconds, measured)
         span = self._tracer.start_span(
             kind.summary,
-            self._transactions.context() if self._transactions is not None else None,
+            within,
             kind=SpanKind.CLIENT,
             attributes=kind.described,
             start_time=ended - int(ran.seconds * 1e9),
         )
-        if failed is not None and span.is_recording():
+        if not span.is_recording():
+            return
+        if failed is not None:
             span.set_attribute("error.type", failed)
             if len(failed) == 5:
                 span.set_attribute("db.response.status_code", failed)
@@ -143,7 +161,7 @@ class Instrumentation:
         return kind
 
     def _waited(self, seconds: float) -> None:
-        self._waits.record(seconds, self._pool)
+        self._afterwards.put_off(self._waits.record, seconds, self._pool)
 
     # Figures that are asked for
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import time_ns
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from timber import Timber
     from timber.database.moments import EndingUnit
+    from timber.integrations.opentelemetry.afterwards import Afterwards
 
 
 class TransactionSpans:
@@ -28,11 +30,15 @@ class TransactionSpans:
         timber: a running Timber.
         tracer: where spans go.
         attributes: what is true of every one.
+        afterwards: where they are ended, after the statements in them.
     """
 
-    def __init__(self, timber: Timber, tracer: Tracer, attributes: dict[str, Any]) -> None:
+    def __init__(
+        self, timber: Timber, tracer: Tracer, attributes: dict[str, Any], afterwards: Afterwards
+    ) -> None:
         self._db = timber.db
         self._tracer = tracer
+        self._afterwards = afterwards
         self._attributes = {**attributes, "db.operation.name": "TRANSACTION"}
         self._name = " ".join(["TRANSACTION", *filter(None, [attributes.get("db.namespace")])])
         self._open: WeakKeyDictionary[Any, tuple[Span, Span]] = WeakKeyDictionary()
@@ -67,11 +73,12 @@ class TransactionSpans:
 
     def _ended(self, unit: EndingUnit) -> None:
         span, _ = self._open.pop(unit, (None, None))
-        if span is None:
-            return
-        outcome = unit.outcome
-        if span.is_recording():
-            span.set_attributes({"timber.outcome": str(outcome), "timber.writes": unit.writes})
-            if outcome == "unknown":
-                span.set_status(Status(StatusCode.ERROR))
-        span.end()
+        if span is not None and span.is_recording():
+            self._afterwards.put_off(_end, span, time_ns(), str(unit.outcome), unit.writes)
+
+
+def _end(span: Span, ended: int, outcome: str, writes: int) -> None:
+    span.set_attributes({"timber.outcome": outcome, "timber.writes": writes})
+    if outcome == "unknown":
+        span.set_status(Status(StatusCode.ERROR))
+    span.end(ended)
