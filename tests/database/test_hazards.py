@@ -29,7 +29,7 @@ from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import outcome_of
 from timber.database.statements import Statement
 from timber.database.unit_of_work import UnitOfWork
-from timber.errors import ConflictError, SerializationError, ServiceError
+from timber.errors import ConflictError, SerializationError, ServiceError, UnavailableError
 
 STAR = Statement("SELECT * FROM changing", label="list changing")
 
@@ -128,6 +128,21 @@ async def test_a_first_statement_that_the_driver_refuses_leaves_the_transaction_
     assert_nothing_is_held(db)
     await insert(db, "afterwards")
     assert "afterwards" in await observer.notes()
+
+
+async def test_a_savepoint_on_a_connection_that_was_closed_is_an_outage(db: AsyncDatabaseManager):
+    await db.fetch(KEYS)
+    uow = db.unit_of_work()
+    with pytest.raises(UnavailableError):
+        async with uow:
+            await db.fetch(KEYS)
+            link = uow.transaction.link
+            assert link is not None
+            link.driver.terminate()
+            async with uow.savepoint():
+                await db.fetch(KEYS)
+    assert uow.outcome == "rolled_back"
+    assert_nothing_is_held(db)
 
 
 @pytest.mark.parametrize("where", ["a unit of work", "a savepoint"])

@@ -64,10 +64,12 @@ class Driver(asyncpg.Connection):
             text: statements without parameters, with ``"; "`` between them.
 
         Returns:
-            False where nothing was sent: ``query`` is not prepared yet, or a cancelled statement still has to be answered.
+            False where nothing was sent: ``query`` is not prepared yet, a cancelled statement still has to be answered, or the
+            connection is closed.
         """
-        known = (query, self._protocol.get_record_class(), False)
-        if self._protocol._is_cancelling() or not self._stmt_cache.has(known):
+        if self.is_closed() or self._protocol._is_cancelling():
+            return False
+        if not self._stmt_cache.has((query, self._protocol.get_record_class(), False)):
             return False
         self._transport.write(_messages(text))
         return True
