@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.harness.databases import connected, run_apart
+from timber import Timber
 from timber.cli.commands import app
 from timber.cli.explain.asking import Explained
 from timber.cli.explain.showing import remarks
 from timber.database.monitoring import Plan
+from timber.features.encryption import FileKeyRing
 
 
 def explain(url: str, *arguments: str, code: int = 0) -> str:
@@ -148,3 +151,35 @@ def test_numbers_that_are_far_from_what_was_expected_stand_out() -> None:
     assert whole == "ix is read from end to end, about 5,000 rows: it serves no condition."
     assert "1 rows were expected and 5,000 came" in far
     assert far.endswith("ANALYZE orders.")
+
+
+CARDS = """
+version: 1
+models:
+  - name: Card
+    table: cards
+    mixins: [Owner]
+    columns: [{name: number, type: String(40)}]
+    features:
+      encryption: {columns: [number], searchable: [number]}
+      audit: true
+"""
+
+
+def test_a_model_with_features_of_the_settings_is_explained_as_the_application_asks(
+    bare_database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cards.yaml").write_text(CARDS)
+    FileKeyRing(tmp_path / "keys.json").add()
+    monkeypatch.setenv("TIMBER_MODEL_CONFIG_DIRS", str(tmp_path))
+    monkeypatch.setenv("TIMBER_ENCRYPTION_KEYS", str(tmp_path / "keys.json"))
+    monkeypatch.setenv("TIMBER_AUDIT_KEY", "0123456789" * 4)
+
+    async def make_tables() -> None:
+        async with Timber(bare_database_url) as timber:
+            await timber.db.create_all_tables()
+
+    run_apart(make_tables())
+    said = explained(bare_database_url, "Card", "number=4111", "--owner", "u7", "--as-if-large")
+    assert "cards" in said["sql"]
+    assert "4111" not in json.dumps(said)

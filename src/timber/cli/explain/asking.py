@@ -16,6 +16,7 @@ from timber.database.monitoring import Plan
 from timber.database.plans import generic_plan, plan_of
 from timber.database.statements import Statement
 from timber.errors import UsageError, ValidationError
+from timber.features.built_in import features_of
 from timber.models.registry import ModelRegistry
 from timber.repository import Field, Repository
 
@@ -94,7 +95,10 @@ async def explain_query(settings: TimberSettings, query: Query, manner: Manner) 
     )
     model = registry.get_model(query.model)
     async with reached(settings, _Catching) as db:
-        rows: Repository[Any] = Repository(db, model, registry.read_dto(query.model))
+        features = features_of(settings)
+        rows: Repository[Any] = Repository(
+            db, model, registry.read_dto(query.model), features=features
+        )
         filters = [_condition(rows, text) for text in query.conditions]
         with suppress(_Caught):
             if query.search is not None:
