@@ -22,9 +22,7 @@ would hold up the event loop."""
 class Afterwards:
     """Calls that are made a moment later, in order, each in the context in which it was put off.
 
-    One that is alone is made at the event loop's next turn: its caller has sent its next statement by then, if it has one, and the
-    server works on it. Several mean that the loop has much to do, and are gathered. No more can wait than ends in that time, for a
-    statement ends only where the loop goes on.
+    No more can wait than ends in the time for which they are gathered: a statement ends only where the event loop goes on.
     """
 
     def __init__(self) -> None:
@@ -38,7 +36,7 @@ class Afterwards:
         loop = asyncio.get_running_loop()
         if self._promised is not loop:
             self._promised = loop
-            loop.call_soon(self._turn, loop, context=Context())
+            loop.call_later(_SECONDS, self.flush, context=Context())
 
     def flush(self) -> None:
         """Make now all calls that wait."""
@@ -50,9 +48,3 @@ class Afterwards:
                     context.run(call, *args)
                 except Exception:  # samplers and processors are the application's own
                     logger.exception("A span or a measurement could not be reported.")
-
-    def _turn(self, loop: asyncio.AbstractEventLoop) -> None:
-        if len(self._waiting) > 1:
-            loop.call_later(_SECONDS, self.flush, context=Context())
-        else:
-            self.flush()
