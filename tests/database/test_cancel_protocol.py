@@ -51,6 +51,10 @@ def test_the_private_methods_of_the_driver_are_what_they_were():
     assert list(inspect.signature(connection._process_log_message).parameters) == [
         "self", "fields", "last_query",
     ]  # fmt: skip
+    assert {"_transport", "_stmt_cache"} <= set(connection.__slots__)
+    assert {"_is_cancelling", "get_record_class"} <= set(dir(asyncpg.protocol.Protocol))
+    cache: Any = asyncpg.connection
+    assert list(inspect.signature(cache._StatementCache.has).parameters) == ["self", "query"]
 
 
 async def test_every_connection_is_of_that_kind(db: AsyncDatabaseManager):

@@ -31,6 +31,7 @@ from timber.database.statements import Statement
 from timber.database.unit_of_work import UnitOfWork
 from timber.errors import ConflictError, SerializationError, ServiceError, UnavailableError
 
+DELETE_ALL = Statement("DELETE FROM entry", label="delete entries")
 STAR = Statement("SELECT * FROM changing", label="list changing")
 
 
@@ -98,12 +99,14 @@ async def _read_in_a_unit(db: AsyncDatabaseManager) -> None:
         await db.fetch(KEYS)
 
 
-@pytest.mark.parametrize("then", ["prepared", "not prepared", "copy", "session", "nothing"])
+@pytest.mark.parametrize(
+    "then", ["prepared", "not prepared", "copy", "session", "stream", "nothing"]
+)
 @pytest.mark.parametrize("ending", ["committed", "rolled_back"])
 async def test_a_first_statement_that_the_driver_refuses_leaves_the_transaction_as_it_is(
     db: AsyncDatabaseManager, observer: Observer, then: str, ending: str
 ):
-    """BEGIN is on its way by then, and nobody has asked for an answer to it."""
+    """BEGIN is on its way by then, and the driver asks for no answer to it."""
     await insert(db, "before")
     await db.fetch(FIND, (uuid4(),))
     async with db.unit_of_work():
@@ -121,6 +124,10 @@ async def test_a_first_statement_that_the_driver_refuses_leaves_the_transaction_
                 await db.copy("entry", ["id", "note"], [(uuid4(), "then")])
             elif then == "session":
                 uow.session.add(Entry(note="then"))
+            elif then == "stream":
+                async with db.cursor(KEYS) as batches:
+                    assert [len(rows) async for rows in batches] == [2]
+                await insert(db, "then")
             if ending == "rolled_back":
                 raise CallerError
     assert uow.outcome == ending
@@ -143,6 +150,43 @@ async def test_a_savepoint_on_a_connection_that_was_closed_is_an_outage(db: Asyn
                 await db.fetch(KEYS)
     assert uow.outcome == "rolled_back"
     assert_nothing_is_held(db)
+
+
+async def test_after_a_refused_first_statement_the_server_waits_no_longer_than_in_any_transaction(
+    db: AsyncDatabaseManager, observer: Observer
+):
+    """Its limit for idle transactions does not run before it has answered."""
+    await db.fetch(FIND, (uuid4(),))
+    async with db.unit_of_work():
+        with pytest.raises(ServiceError):
+            await db.fetch(FIND, ("no key",))
+        assert await observer.states(db.settings.application_name) == ["idle in transaction"]
+
+
+@pytest.mark.parametrize("then", ["the end", "execute", "copy"])
+async def test_a_refused_begin_before_a_refused_first_statement_is_heard_of(
+    db: AsyncDatabaseManager, then: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The server ignores what comes after it up to a Sync: the connection waited for an answer that never came."""
+    await db.fetch(FIND, (uuid4(),))
+    pid = await pid_of(db)
+    uow = db.unit_of_work()
+    monkeypatch.setattr(
+        "timber.database.levels.TransactionOptions.begin", lambda *_: "BEGIN; SET LOCAL jit = 2"
+    )
+    with pytest.raises(ServiceError):
+        async with asyncio.timeout(4), uow:
+            with pytest.raises(ServiceError) as refused:
+                await db.fetch(FIND, ("no key",))
+            assert "22023" in str(refused.value)
+            if then == "execute":
+                await db.execute(DELETE_ALL)
+            elif then == "copy":
+                await db.copy("entry", ["id"], [(uuid4(),)])
+    assert uow.outcome == "rolled_back"
+    monkeypatch.undo()
+    assert_nothing_is_held(db)
+    assert await pid_of(db) == pid
 
 
 @pytest.mark.parametrize("where", ["a unit of work", "a savepoint"])

@@ -24,6 +24,7 @@ from tests.database.ledger import (
     insert,
     messages,
 )
+from timber.database.driver import Driver
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.statements import Statement
 from timber.errors import ServiceError
@@ -154,6 +155,22 @@ async def test_what_begins_is_answered_with_the_first_statement_once_that_is_pre
         await insert(db, "in both")
     assert sent.questions - before == 4, "a write, RELEASE twice, COMMIT"
     assert (await observer.notes()).count("in both") == 1
+
+
+async def test_with_a_driver_that_is_made_otherwise_what_begins_is_a_round_trip(
+    db: AsyncDatabaseManager, monkeypatch: pytest.MonkeyPatch
+):
+    sent = await messages(db)
+    await db.fetch(KEYS)
+
+    def missing(_: object) -> None:
+        raise AttributeError
+
+    monkeypatch.setattr(Driver, "_transport", property(missing), raising=False)
+    before = sent.questions
+    async with db.unit_of_work() as uow, uow.savepoint():
+        await db.fetch(KEYS)
+    assert sent.questions - before == 5, "BEGIN, SAVEPOINT, a read, RELEASE, COMMIT"
 
 
 async def test_begin_and_its_settings_are_one_message(db: AsyncDatabaseManager):

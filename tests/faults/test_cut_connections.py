@@ -27,13 +27,25 @@ from tests.faults.report import Report, forms, seeded_bug
 from tests.harness.proxy import Direction, Proxy
 from timber.database.manager import AsyncDatabaseManager
 from timber.database.outcome import Fetch, Outcome, Verdict, outcome_of
+from timber.database.statements import Statement
 from timber.database.unit_of_work import UnitOfWork
 from timber.errors import ServiceError
 
 ROW = rows.CUT
 
+BOTH = Statement(
+    "WITH changed AS (UPDATE entry SET amount = amount + 1 WHERE id = $3)"
+    " INSERT INTO entry (id, note) VALUES ($1, $2) RETURNING id",
+    label="insert entry",
+    returning=True,
+)
+
 both_directions = pytest.mark.parametrize("direction", ["to_server", "to_client"])
 how_many = forms(12, None, timeout=900)
+
+
+Warm = Callable[[], Awaitable[None]]
+"""Has every statement prepared on a connection that was just made."""
 
 
 class Attempt(NamedTuple):
@@ -60,13 +72,14 @@ class Scene:
         attempt: Callable[[], Awaitable[Attempt]],
         *,
         cold: bool = False,
+        warm: Warm | None = None,
     ) -> None:
         """Cut one attempt after each number of bytes that it takes, or after some of these numbers."""
-        size = await self._measure(direction, attempt, cold=cold)
+        size = await self._measure(direction, attempt, cold=cold, warm=warm)
         step = 1 if cuts is None else max(1, size // cuts)
         for count in range(self.report.random.randrange(step), size + 1, step):
             work, times = await attempt()
-            await self._connect_anew(cold=cold)
+            await self._connect_anew(cold=cold, warm=warm)
             self.proxy.cut_after(count, direction, reset=self.report.random.random() < 0.5)
             said = await work()
             self.proxy.heal()
@@ -75,23 +88,30 @@ class Scene:
             assert_nothing_is_held(self.db)
 
     async def _measure(
-        self, direction: Direction, attempt: Callable[[], Awaitable[Attempt]], *, cold: bool
+        self,
+        direction: Direction,
+        attempt: Callable[[], Awaitable[Attempt]],
+        *,
+        cold: bool = False,
+        warm: Warm | None = None,
     ) -> int:
         """How many bytes it takes when nothing is in its way."""
         size = 0
         for _ in range(2):
             work, times = await attempt()
-            await self._connect_anew(cold=cold)
+            await self._connect_anew(cold=cold, warm=warm)
             before = self.proxy.passed[direction]
             assert await work() == "committed"
             size = max(size, self.proxy.passed[direction] - before)
             assert await times() == {1}
         return size
 
-    async def _connect_anew(self, *, cold: bool) -> None:
+    async def _connect_anew(self, *, cold: bool, warm: Warm | None) -> None:
         await self.db.dispose()
         if not cold:
             await self.db.ping()
+        if warm is not None:
+            await warm()
 
     def _judge(self, said: Outcome, times: set[int]) -> None:
         self.unresolved += said == "unknown"
@@ -133,6 +153,10 @@ async def _with_savepoints(
         await insert(db, note)
     async with db.unit_of_work():
         await db.write(UPDATE, (key, 1))
+
+
+async def _in_one(db: AsyncDatabaseManager, unit: UnitOfWork, note: str, key: UUID) -> None:
+    await db.write(BOTH, (uuid4(), note, key))
 
 
 async def _with_the_orm(db: AsyncDatabaseManager, unit: UnitOfWork, note: str, key: UUID) -> None:
@@ -212,6 +236,28 @@ async def test_the_outcome_of_a_single_unit_of_work_agrees_with_the_table(
     scene: Scene, observer: Observer, direction: Direction, size: int | None, body: Any
 ):
     await scene.everywhere(direction, size, units(scene, observer, body, repeated=False))
+    scene.check()
+
+
+@how_many
+@both_directions
+@pytest.mark.parametrize("repeated", [True, False], ids=["by run", "single"])
+@pytest.mark.parametrize("body", [_raw, _with_savepoints, _in_one], ids=lambda b: b.__name__)
+async def test_what_begins_is_cut_off_from_the_statement_that_it_is_answered_with(
+    scene: Scene,
+    observer: Observer,
+    direction: Direction,
+    size: int | None,
+    body: Any,
+    *,
+    repeated: bool,
+):
+    async def warm() -> None:
+        async with scene.db.unit_of_work() as unit:
+            await body(scene.db, unit, "", uuid4())
+
+    attempt = units(scene, observer, body, repeated=repeated)
+    await scene.everywhere(direction, size, attempt, warm=warm)
     scene.check()
 
 
@@ -312,7 +358,7 @@ async def test_a_message_that_arrives_in_two_parts_is_the_same_message(
     scene: Scene, observer: Observer, direction: Direction, size: int | None
 ):
     attempt = units(scene, observer, _raw, repeated=False)
-    length = await scene._measure(direction, attempt, cold=False)
+    length = await scene._measure(direction, attempt)
     step = 1 if size is None else max(1, length // size)
     for count in range(scene.report.random.randrange(step), length, step):
         work, times = await attempt()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 from timber.context import GRACE, check_deadline, remaining
 from timber.database.adapter import AdapterTransaction
 from timber.database.driver import say_before
-from timber.database.errors import FOREIGN, came_from_server, is_lost, scrub, state_of
+from timber.database.errors import FOREIGN, came_from_server, is_lost, is_refused, scrub, state_of
 from timber.database.holding import BUSY
 from timber.database.levels import Isolation, Level, TransactionOptions
 from timber.database.shield import Shield
@@ -66,11 +66,7 @@ class Conversation:
 
     async def fetch(self, statement: Statement, args: Sequence[object]) -> list[Any]:
         """Run a read."""
-        link = await self.ready(statement.sql)
-        try:
-            return await self._core.fetch_on(link, statement, statement.sql, args)
-        except BaseException as error:
-            self.fail(error)
+        return await self._ask(statement, statement.sql, args)
 
     async def write(
         self, statement: Statement, args: Sequence[object], check: Check | None
@@ -78,12 +74,8 @@ class Conversation:
         """Run a write that returns rows; the transaction's id comes with the first."""
         ask = self._xid is None and statement.returning
         sql = statement.sql_with_xid if ask else statement.sql
-        link = await self.ready(sql)
         self._may_have_written = True
-        try:
-            rows = await self._core.fetch_on(link, statement, sql, args)
-        except BaseException as error:
-            self.fail(error)
+        rows = await self._ask(statement, sql, args)
         if rows:
             self.writes += 1
             if len(self.levels) == 1:  # what a savepoint wrote may yet be undone
@@ -91,6 +83,21 @@ class Conversation:
             if ask:
                 self._xid = rows[0][XID_COLUMN]
         return rows
+
+    async def _ask(self, statement: Statement, sql: str, args: Sequence[object]) -> list[Any]:
+        is_first = self._pending
+        link = await self.ready(sql)
+        try:
+            try:
+                return await self._core.fetch_on(link, statement, sql, args)
+            except Exception as error:
+                if is_first and is_refused(error):
+                    # BEGIN is on its way, and nobody asks what became of it. Should the server refuse it, it would leave a
+                    # simple query such as ROLLBACK without an answer: this is none, and takes no snapshot.
+                    await link.driver.fetch("")
+                raise
+        except BaseException as error:
+            self.fail(error)
 
     async def run(self, label: str, work: Callable[[Any], Awaitable[int]]) -> int:
         """Run a write that returns no rows, as ``work(driver)``; the number of rows it touched."""

@@ -57,21 +57,27 @@ class Driver(asyncpg.Connection):
     def say_before(self, text: str, query: str) -> bool:
         """Send statements that return nothing ahead of ``query``, with which the server then answers them: a round trip less.
 
-        The next call has to be ``fetch(query)``, without a wait before it. The server looks at what is sent here when that
-        comes, or whatever else comes instead.
+        The next call has to be ``fetch(query)``, without a wait before it. If the driver refuses that before it is sent, any
+        other ``fetch`` has to follow at once: when the server refuses ``text`` it ignores everything up to a Sync, and a
+        simple query, as of ``execute``, has none.
 
         Args:
             text: statements without parameters, with ``"; "`` between them.
 
         Returns:
-            False where nothing was sent: ``query`` is not prepared yet, a cancelled statement still has to be answered, or the
-            connection is closed.
+            False where nothing was sent: ``query`` is not prepared yet, a cancelled statement still has to be answered, the
+            connection is closed, or the driver is of a version that is made otherwise.
         """
-        if self.is_closed() or self._protocol._is_cancelling():
+        if self.is_closed():
             return False
-        if not self._stmt_cache.has((query, self._protocol.get_record_class(), False)):
+        try:
+            known = (query, self._protocol.get_record_class(), False)
+            if self._protocol._is_cancelling() or not self._stmt_cache.has(known):
+                return False
+            write = self._transport.write
+        except AttributeError:
             return False
-        self._transport.write(_messages(text))
+        write(_messages(text))
         return True
 
     async def _cancel(

@@ -81,6 +81,11 @@ def came_from_server(error: BaseException) -> bool:
     )
 
 
+def is_refused(error: BaseException) -> bool:
+    """Whether the driver said so before anything was sent, and the connection is still there."""
+    return not (came_from_server(error) or is_lost(error))
+
+
 def state_of(error: BaseException) -> str | None:
     """The SQLSTATE that the server gave, if it did."""
     return getattr(_innermost(error), "sqlstate", None)
