@@ -9,6 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.database.ledger import (
+    KEYS,
     CallerError,
     Entry,
     Observer,
@@ -76,6 +77,20 @@ async def test_a_unit_of_work_on_a_connection_in_no_transaction_begins_and_ends_
         async with connection.begin():
             await connection.execute(INSERT, {"note": "the owner goes on"})
     assert await observer.notes() == ["kept", "the owner goes on"]
+
+
+async def test_a_unit_of_work_on_a_connection_in_a_failed_transaction_says_so(
+    db: AsyncDatabaseManager,
+):
+    await db.fetch(KEYS)
+    async with db.engine.connect() as connection, connection.begin() as transaction:
+        with pytest.raises(ValidationError):
+            await connection.execute(text("SELECT 1 / 0"))
+        with pytest.raises(UnitOfWorkDoomedError):
+            async with db.unit_of_work(connection=connection) as uow:
+                await db.fetch(KEYS)
+        assert uow.outcome == "rolled_back"
+        await transaction.rollback()
 
 
 async def test_an_error_caught_inside_a_joined_one_is_not_lost(

@@ -163,6 +163,26 @@ async def test_an_error_caught_inside_a_savepoint_fails_the_savepoint_only(
     assert notes == ["after", "before"]
 
 
+@pytest.mark.parametrize("has_session", [False, True])
+async def test_a_savepoint_begun_after_a_failure_does_not_take_the_levels_around_it_along(
+    db: AsyncDatabaseManager, observer: Observer, *, has_session: bool
+):
+    await db.fetch(KEYS)
+    async with db.unit_of_work() as uow:
+        if has_session:
+            await uow.session.flush()
+        key = await insert(db, "outermost")
+        with pytest.raises(UnitOfWorkDoomedError):
+            async with uow.savepoint():
+                with pytest.raises(ConflictError):
+                    await insert(db, "twice", key)
+                with pytest.raises(UnitOfWorkDoomedError):
+                    async with uow.savepoint():
+                        await db.fetch(KEYS)
+        await insert(db, "goes on")
+    assert await observer.notes() == ["goes on", "outermost"]
+
+
 async def test_a_read_that_finds_nothing_does_not_doom(
     db: AsyncDatabaseManager, observer: Observer
 ):

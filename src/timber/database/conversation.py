@@ -191,6 +191,10 @@ class Conversation:
             raise UnitOfWorkDoomedError from doom
 
     async def _send_pending(self, sql: str | None) -> None:
+        for level in self.levels:
+            if level.doom is not None:
+                # A savepoint that the server refuses could not be rolled back to, which would lose the levels around it too.
+                raise UnitOfWorkDoomedError from level.doom
         if self.link is None:
             self.link = await self._take_link()
         self.link.quiet_since = BUSY

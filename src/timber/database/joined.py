@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncConnection
 
     from timber.database.core import Core
+    from timber.database.levels import Level
     from timber.database.links import Link
 
 
@@ -44,6 +45,10 @@ class JoinedTransaction(Transaction):
                 await AdapterTransaction.let_begin(link.adapter)
             self.levels[0].name = "timber_joined"
         return link
+
+    async def _send_begin(self, level: Level, sql: str | None) -> None:
+        # Its owner may have left the transaction failed, and a savepoint that was refused is none to roll back to.
+        await super()._send_begin(level, None if level is self.levels[0] else sql)
 
     async def commit(self) -> None:
         await self._prepare_commit()
