@@ -120,8 +120,12 @@ async def test_cancelled_on_a_given_connection(
             await connection.begin()
             await connection.execute(INSERT, {"note": "owner"})
         with pytest.raises(TimeoutError) as caught:
-            async with asyncio.timeout(0.03), its_db.unit_of_work(connection=connection) as uow:
+            async with (
+                asyncio.timeout(None) as cut,
+                its_db.unit_of_work(connection=connection) as uow,
+            ):
                 await insert(its_db, "x")
+                cut.reschedule(asyncio.get_running_loop().time() + 0.03)
                 await its_db.fetch(SLEEP, (10.0,))
         assert uow.outcome == outcome_of(caught.value) == "rolled_back"
         if begun:
