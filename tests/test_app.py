@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,19 @@ async def test_settings_come_from_the_environment_or_as_a_whole(database_url, mo
     assert Timber(settings=settings).settings is settings
     with pytest.raises(ConfigurationError, match="pool_size"):
         Timber(settings=settings, pool_size=6)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, field in TimberSettings.model_fields.items()
+        if field.annotation in (int, int | None)
+    ],
+)
+def test_a_number_too_long_to_be_written_down_is_refused_as_a_setting(database_url, name):
+    with pytest.raises(ConfigurationError, match=name):
+        Timber(database_url, **{name: Decimal("1E+1000000")})
 
 
 def test_every_setting_is_a_keyword():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self, TypedDict
+from typing import Annotated, Any, ClassVar, Final, Self, TypedDict
 
 import pydantic
 from pydantic import Field, SecretStr, field_validator, model_validator
@@ -15,6 +15,11 @@ from timber.errors import ConfigurationError
 Seconds = Annotated[float, Field(gt=0)]
 ServerSeconds = Annotated[float, Field(gt=0, le=2_147_483)]
 """What PostgreSQL counts, in milliseconds, for up to 24 days."""
+
+MOST: Final = 2_147_483_647
+"""More than there is of anything: a number may be too long to be written down in the message that says so."""
+CONNECTIONS: Final = 262_143
+"""What PostgreSQL takes for max_connections."""
 
 
 class TimberSettings(BaseSettings):
@@ -32,9 +37,9 @@ class TimberSettings(BaseSettings):
     """Whether ``cache_url`` counts."""
     cache_prefix: str | None = Field(default=None, min_length=1)
     """What every key in Redis begins with; else a digest of the database. All who write to a database have the same."""
-    cache_entries: int = Field(default=10_000, ge=1)
+    cache_entries: int = Field(default=10_000, ge=1, le=MOST)
     """How many entries the memory of this process holds at most."""
-    cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1)
+    cache_bytes: int = Field(default=64 * 1024 * 1024, ge=1, le=MOST * MOST)
     """And how many bytes."""
     cache_sole_writer: bool = False
     """Without Redis: no other process writes to the database, so that copies may live for longer than 5 seconds."""
@@ -71,24 +76,24 @@ class TimberSettings(BaseSettings):
     """What the service behind ``openai:`` knows its caller by."""
     embedder_timeout: Seconds = 30.0
     """How long one call of an embedder may take."""
-    embedding_batch: int = Field(default=64, ge=1)
+    embedding_batch: int = Field(default=64, ge=1, le=MOST)
     """How many pieces of text are handed to an embedder at once."""
-    embedding_attempts: int = Field(default=6, ge=1)
+    embedding_attempts: int = Field(default=6, ge=1, le=MOST)
     """How often a row is tried before it is given up."""
-    embedding_longest_text: int = Field(default=20_000_000, ge=1)
+    embedding_longest_text: int = Field(default=20_000_000, ge=1, le=MOST)
     """Characters; the vectors of a row with more are given up at once."""
     background_work: bool = False
     """Do in this process, too, what ``timber worker`` does: embed what has been written, for instance."""
 
     application_name: str = "timber"
     """What the server shows its connections as."""
-    pool_size: int = Field(default=20, ge=1)
+    pool_size: int = Field(default=20, ge=1, le=CONNECTIONS)
     """How many connections stay open."""
-    max_overflow: int = Field(default=40, ge=0)
+    max_overflow: int = Field(default=40, ge=0, le=CONNECTIONS)
     """How many more may be opened; they are closed when they come back."""
     pool_timeout: Seconds = 30.0
     """How long a caller waits for a connection."""
-    pool_queue: int | None = Field(default=1000, ge=0)
+    pool_queue: int | None = Field(default=1000, ge=0, le=MOST)
     """How many callers may wait for a connection; one more is refused at once."""
     pool_recycle: Seconds = 3600.0
     """The age at which a connection is replaced."""
@@ -110,18 +115,18 @@ class TimberSettings(BaseSettings):
     resolve_timeout: Seconds = 10.0
     """How long to go on asking what became of a transaction whose connection was lost at its COMMIT."""
 
-    breaker_failures: int = Field(default=5, ge=0)
+    breaker_failures: int = Field(default=5, ge=0, le=MOST)
     """After so many attempts in a row that did not reach the server callers are refused at once; 0 for never."""
     breaker_wait: Seconds = 0.1
     """First wait until one of them may ask again; doubled each time, with jitter."""
     breaker_wait_max: Seconds = 1.0
     """The longest of these waits."""
 
-    conflict_attempts: int = Field(default=5, ge=1)
+    conflict_attempts: int = Field(default=5, ge=1, le=MOST)
     """How often work is tried that loses against concurrent transactions."""
     conflict_wait: Seconds = 0.01
     """First wait after a serialization failure or deadlock; doubled each time, with jitter."""
-    outage_attempts: int = Field(default=3, ge=1)
+    outage_attempts: int = Field(default=3, ge=1, le=MOST)
     """How often work is tried whose connection fails."""
     outage_wait: Seconds = 1.0
     """First wait after an outage; doubled each time, and up to a quarter longer by chance."""

@@ -65,6 +65,7 @@ def _end(folder: Path) -> None:
         postmaster = int((folder / "data" / "postmaster.pid").read_text().split("\n", 1)[0])
         # The number may be somebody else's by now; a server works in its own folder.
         if Path(f"/proc/{postmaster}/cwd").samefile(folder / "data"):
+            os.kill(postmaster, signal.SIGSTOP)  # it starts no more processes
             for pid in (postmaster, *children_of(postmaster)):
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)  # a frozen one, too

@@ -85,12 +85,15 @@ class Postgres:
 
     def kill(self) -> None:
         """``kill -9`` of the server and of each of its processes."""
+        # One that it starts meanwhile would wait for ever for what another one held, and nobody could start it anew.
+        send(signal.SIGSTOP, self.processes[:1])
         processes = self.processes
         send(signal.SIGKILL, processes)
         wait_until_ended(processes)
 
     def freeze(self) -> None:
         """Stop the server and each of its processes where they stand."""
+        send(signal.SIGSTOP, self.processes[:1])  # now it starts no more of them
         send(signal.SIGSTOP, self.processes)
 
     def thaw(self) -> None:
