@@ -85,6 +85,11 @@ async def test_findings_are_searched_and_exported(web: Client):
     assert len([orjson.loads(line) for line in lines]) == 2
 
 
+async def test_a_limit_that_is_no_number_is_refused(web: Client):
+    new = {"symbol": "AAPL", "question": "Is it worth its price?", "watch_above": True}
+    assert (await web.post("/analyses", new)).status == 422
+
+
 async def test_a_price_above_the_limit_is_told_live(web: Client):
     analysis = await begun(web, watch_above=250)
     [tracker] = (await web.get("/trackers")).json["items"]

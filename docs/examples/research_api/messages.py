@@ -18,7 +18,9 @@ class NewAnalysis(InputDTO):
 
     symbol: Symbol
     question: Line
-    watch_above: float | None = Field(default=None, gt=0, description="Track its price up to this.")
+    watch_above: float | None = Field(
+        default=None, gt=0, strict=True, description="Track its price up to this."
+    )
 
 
 class NewFinding(InputDTO):
