@@ -40,7 +40,7 @@ class Conclusion(InputDTO):
 class NewCheck(InputDTO):
     """A price that was looked at."""
 
-    price: float = Field(gt=0)
+    price: float = Field(gt=0, strict=True)
 
 
 class Analysis(DTO):
